@@ -1,0 +1,3 @@
+"""Prometheus and OpenTelemetry instrumentation for AI agents."""
+
+__version__ = "0.1.0"

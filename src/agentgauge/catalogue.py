@@ -1,0 +1,348 @@
+"""Every metric family that agentgauge exports, declared once: name, help, unit, kind, labels, buckets.
+
+The GenAI families bear the names, help texts and buckets of the OpenTelemetry semantic conventions 0.66b2 as
+opentelemetry-util-genai emits them; their status there is "Development", so this table is where a rename is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["FAMILIES", "Family", "Kind", "Outcome"]
+
+
+class Kind(StrEnum):
+    """How a family behaves over time (Prometheus and OpenMetrics metric types)."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    STATE_SET = "stateset"
+    INFO = "info"
+
+
+class Outcome(StrEnum):
+    """How a call ended. For objectives error and timeout are bad; cancelled and abandoned count in neither part."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family.
+
+    Attributes:
+        name: The family's name in Prometheus text, ``_total`` of a counter included.
+        kind: Its type.
+        help: One sentence, as scrapes show it.
+        unit: The base unit that the name ends with, or an empty string.
+        labels: The label names that its series may carry.
+        buckets: The upper bounds of a histogram without ``+Inf``, in ``unit``.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def base_name(self) -> str:
+        """The name as OpenMetrics and prometheus_client's ``Metric`` spell it: without ``_total`` or ``_info``."""
+        suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind, "")
+        return self.name.removesuffix(suffix)
+
+
+def _doubling(first: float, count: int) -> tuple[float, ...]:
+    return tuple(round(first * 2**power, 10) for power in range(count))
+
+
+AGENT = "gen_ai_agent_name"
+TASK = "agent_task"
+TOOL = "gen_ai_tool_name"
+WORKFLOW = "gen_ai_workflow_name"
+ERROR_TYPE = "error_type"
+
+# --- GenAI semantic conventions -------------------------------------------------------------------------------------------
+
+INVOKE_AGENT_DURATION = Family(
+    "gen_ai_invoke_agent_duration_seconds",
+    Kind.HISTOGRAM,
+    "GenAI agent invocation duration.",
+    "seconds",
+    (AGENT, ERROR_TYPE),
+    _doubling(0.1, 13),
+)
+EXECUTE_TOOL_DURATION = Family(
+    "gen_ai_execute_tool_duration_seconds",
+    Kind.HISTOGRAM,
+    "GenAI tool execution duration.",
+    "seconds",
+    (AGENT, TOOL, ERROR_TYPE),
+    _doubling(0.01, 14),
+)
+INVOKE_WORKFLOW_DURATION = Family(
+    "gen_ai_invoke_workflow_duration_seconds",
+    Kind.HISTOGRAM,
+    "GenAI workflow invocation duration.",
+    "seconds",
+    (WORKFLOW, ERROR_TYPE),
+    (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200),
+)
+
+# --- tasks of agents ------------------------------------------------------------------------------------------------------
+
+TASK_DURATION = Family(
+    "agent_task_duration_seconds",
+    Kind.HISTOGRAM,
+    "Duration of agent tasks by outcome; of a generator, from its first item to its end, the consumer's time included.",
+    "seconds",
+    (AGENT, TASK, "outcome"),
+    _doubling(0.01, 17),
+)
+TASK_ERRORS = Family(
+    "agent_task_errors_total",
+    Kind.COUNTER,
+    "Agent tasks that ended in error or timeout, by type of error.",
+    "",
+    (AGENT, TASK, ERROR_TYPE),
+)
+TASKS_IN_PROGRESS = Family(
+    "agent_tasks_in_progress", Kind.GAUGE, "Agent tasks that have started and not ended.", "", (AGENT, TASK)
+)
+TASK_OLDEST_START = Family(
+    "agent_task_oldest_start_timestamp_seconds",
+    Kind.GAUGE,
+    "Unix time at which the oldest agent task in progress started; absent when none is.",
+    "seconds",
+    (AGENT, TASK),
+)
+TASK_LAST_SUCCESS = Family(
+    "agent_task_last_success_timestamp_seconds",
+    Kind.GAUGE,
+    "Unix time at which an agent task last ended in success; absent before the first.",
+    "seconds",
+    (AGENT, TASK),
+)
+TASK_RETRIES = Family("agent_task_retries_total", Kind.COUNTER, "Attempts of agent tasks after the first.", "", (AGENT, TASK))
+TASK_INPUT_SIZE = Family(
+    "agent_task_input_size_bytes",
+    Kind.HISTOGRAM,
+    "Size of the input of agent tasks, where the program states it.",
+    "bytes",
+    (AGENT, TASK),
+    tuple(float(256 * 4**power) for power in range(11)),
+)
+TASK_PROTOCOL_FAULTS = Family(
+    "agent_task_protocol_faults_total",
+    Kind.COUNTER,
+    "Task reports that did not fit the task's life: an unknown, duplicate, already ended or evicted task id.",
+    "",
+    (AGENT, "fault"),
+)
+
+# --- agents ---------------------------------------------------------------------------------------------------------------
+
+AGENT_STATES = ("initializing", "idle", "processing", "error", "shutting_down", "offline")
+STATE = Family("agent_state", Kind.STATE_SET, "The state that an agent is in.", "", (AGENT, "agent_state"))
+QUEUE_DEPTH = Family("agent_queue_depth", Kind.GAUGE, "Items that wait in an agent's queue.", "", (AGENT, "queue"))
+QUEUE_WAIT = Family(
+    "agent_queue_wait_seconds",
+    Kind.HISTOGRAM,
+    "Time that items waited in an agent's queue.",
+    "seconds",
+    (AGENT, "queue"),
+    _doubling(0.01, 17),
+)
+CONNECTIONS = Family("agent_connections", Kind.GAUGE, "Connections that an agent holds open.", "", (AGENT,))
+MEMORY_USAGE = Family("agent_memory_usage_bytes", Kind.GAUGE, "Memory that an agent says it uses.", "bytes", (AGENT,))
+CUSTOM = Family(
+    "agent_custom_metric", Kind.GAUGE, "A reading that the program names itself, by name.", "", (AGENT, "agent_metric")
+)
+
+# --- targets --------------------------------------------------------------------------------------------------------------
+
+OBJECTIVE_SUCCESS = Family(
+    "agent_objective_success_ratio",
+    Kind.GAUGE,
+    "The share of an agent task's calls that is promised to succeed.",
+    "ratio",
+    (AGENT, TASK),
+)
+OBJECTIVE_LATENCY = Family(
+    "agent_objective_latency_seconds",
+    Kind.GAUGE,
+    "The duration that at most 5 % of an agent task's calls may exceed.",
+    "seconds",
+    (AGENT, TASK),
+)
+OBJECTIVE_LATENCY_MISSED = Family(
+    "agent_objective_latency_missed_total",
+    Kind.COUNTER,
+    "Successful agent tasks that took longer than their latency objective.",
+    "",
+    (AGENT, TASK),
+)
+THRESHOLD = Family(
+    "agentgauge_threshold",
+    Kind.GAUGE,
+    "A limit on a reading, in that reading's unit, that the shipped rules obey.",
+    "",
+    ("metric", "severity", "operator"),
+)
+
+# --- self-observation -----------------------------------------------------------------------------------------------------
+
+BUILD_INFO = Family("agentgauge_build_info", Kind.GAUGE, "1, labelled with the version of agentgauge.", "", ("version",))
+TARGET_INFO = Family("target_info", Kind.INFO, "Attributes of the service, from OpenTelemetry's resource settings.")
+EVENTS_RECORDED = Family("agentgauge_events_recorded_total", Kind.COUNTER, "Calls that were recorded, in progress included.")
+EVENTS_DROPPED = Family("agentgauge_events_dropped_total", Kind.COUNTER, "Calls that were not recorded: the buffer was full.")
+INTERNAL_ERRORS = Family(
+    "agentgauge_internal_errors_total",
+    Kind.COUNTER,
+    "Faults of agentgauge itself that were contained, by the hook in which they happened.",
+    "",
+    ("hook",),
+)
+SERIES_OVERFLOWED = Family(
+    "agentgauge_series_overflowed_total",
+    Kind.COUNTER,
+    "Records that went to the label value 'other' because a limit on distinct names was reached.",
+    "",
+    ("kind",),
+)
+OVERHEAD = Family(
+    "agentgauge_overhead_seconds_total",
+    Kind.COUNTER,
+    "CPU time that agentgauge spent folding calls into series and rendering scrapes.",
+    "seconds",
+)
+SCRAPE_DURATION = Family("agentgauge_scrape_duration_seconds", Kind.GAUGE, "Duration of the scrape before this one.", "seconds")
+COLLECTOR_SUCCESS = Family(
+    "agentgauge_collector_success",
+    Kind.GAUGE,
+    "1 where the collector's readings are in this scrape, 0 where it failed or was late.",
+    "",
+    ("collector",),
+)
+COLLECTOR_DURATION = Family(
+    "agentgauge_collector_duration_seconds",
+    Kind.GAUGE,
+    "Duration of the collector's last finished run.",
+    "seconds",
+    ("collector",),
+)
+
+# --- host -----------------------------------------------------------------------------------------------------------------
+
+CPU_TIME = Family("system_cpu_time_seconds_total", Kind.COUNTER, "Time that the CPUs spent, by mode.", "seconds", ("cpu_mode",))
+CPU_UTILIZATION = Family(
+    "system_cpu_utilization_ratio", Kind.GAUGE, "Share of CPU time not spent idle since the reading before.", "ratio"
+)
+CPU_CORES = Family("system_cpu_logical_cores", Kind.GAUGE, "Logical CPUs of the host.")
+LOAD_1M = Family("system_cpu_load_average_1m", Kind.GAUGE, "Average of runnable threads over 1 minute.")
+LOAD_5M = Family("system_cpu_load_average_5m", Kind.GAUGE, "Average of runnable threads over 5 minutes.")
+LOAD_15M = Family("system_cpu_load_average_15m", Kind.GAUGE, "Average of runnable threads over 15 minutes.")
+MEMORY_USAGE_HOST = Family(
+    "system_memory_usage_bytes", Kind.GAUGE, "Memory of the host by state.", "bytes", ("system_memory_state",)
+)
+MEMORY_LIMIT = Family("system_memory_limit_bytes", Kind.GAUGE, "Memory of the host.", "bytes")
+MEMORY_UTILIZATION = Family(
+    "system_memory_utilization_ratio", Kind.GAUGE, "Share of the host's memory that is not available to programs.", "ratio"
+)
+PAGING_USAGE = Family("system_paging_usage_bytes", Kind.GAUGE, "Swap of the host by state.", "bytes", ("system_paging_state",))
+FILESYSTEM_USAGE = Family(
+    "system_filesystem_usage_bytes",
+    Kind.GAUGE,
+    "Space of a file system by state.",
+    "bytes",
+    ("system_device", "system_filesystem_mountpoint", "system_filesystem_type", "system_filesystem_state"),
+)
+FILESYSTEM_UTILIZATION = Family(
+    "system_filesystem_utilization_ratio",
+    Kind.GAUGE,
+    "Share of a file system's space that unprivileged programs cannot use any more.",
+    "ratio",
+    ("system_device", "system_filesystem_mountpoint", "system_filesystem_type"),
+)
+DISK_IO = Family(
+    "system_disk_io_bytes_total",
+    Kind.COUNTER,
+    "Bytes read from and written to disks.",
+    "bytes",
+    ("system_device", "disk_io_direction"),
+)
+DISK_OPERATIONS = Family(
+    "system_disk_operations_total", Kind.COUNTER, "Reads and writes of disks.", "", ("system_device", "disk_io_direction")
+)
+DISK_IO_TIME = Family(
+    "system_disk_io_time_seconds_total", Kind.COUNTER, "Time that disks were busy.", "seconds", ("system_device",)
+)
+NETWORK_IO = Family(
+    "system_network_io_bytes_total",
+    Kind.COUNTER,
+    "Bytes received and transmitted by network interfaces.",
+    "bytes",
+    ("network_interface_name", "network_io_direction"),
+)
+NETWORK_PACKETS = Family(
+    "system_network_packets_total",
+    Kind.COUNTER,
+    "Packets received and transmitted by network interfaces.",
+    "",
+    ("network_interface_name", "network_io_direction"),
+)
+NETWORK_ERRORS = Family(
+    "system_network_errors_total",
+    Kind.COUNTER,
+    "Errors of network interfaces.",
+    "",
+    ("network_interface_name", "network_io_direction"),
+)
+NETWORK_DROPPED = Family(
+    "system_network_packets_dropped_total",
+    Kind.COUNTER,
+    "Packets that network interfaces dropped.",
+    "",
+    ("network_interface_name", "network_io_direction"),
+)
+
+# --- process: names that prometheus_client's own collectors use, exported where those do not run ----------------------------
+
+PROCESS_CPU = Family("process_cpu_seconds_total", Kind.COUNTER, "Total user and system CPU time spent in seconds.", "seconds")
+PROCESS_RESIDENT_MEMORY = Family("process_resident_memory_bytes", Kind.GAUGE, "Resident memory size in bytes.", "bytes")
+PROCESS_VIRTUAL_MEMORY = Family("process_virtual_memory_bytes", Kind.GAUGE, "Virtual memory size in bytes.", "bytes")
+PROCESS_START_TIME = Family(
+    "process_start_time_seconds", Kind.GAUGE, "Start time of the process since unix epoch in seconds.", "seconds"
+)
+PROCESS_OPEN_FDS = Family("process_open_fds", Kind.GAUGE, "Number of open file descriptors.")
+PROCESS_MAX_FDS = Family("process_max_fds", Kind.GAUGE, "Maximum number of open file descriptors.")
+GC_COLLECTED = Family("python_gc_objects_collected_total", Kind.COUNTER, "Objects collected during gc", "", ("generation",))
+GC_UNCOLLECTABLE = Family(
+    "python_gc_objects_uncollectable_total", Kind.COUNTER, "Uncollectable objects found during GC", "", ("generation",)
+)
+GC_COLLECTIONS = Family(
+    "python_gc_collections_total", Kind.COUNTER, "Number of times this generation was collected", "", ("generation",)
+)
+
+# --- process: what those lack ---------------------------------------------------------------------------------------------
+
+PROCESS_THREADS = Family("process_threads", Kind.GAUGE, "Threads of the process.")
+PROCESS_CONTEXT_SWITCHES = Family(
+    "process_context_switches_total", Kind.COUNTER, "Context switches of the process.", "", ("process_context_switch_type",)
+)
+PROCESS_CPU_UTILIZATION = Family(
+    "process_cpu_utilization_ratio",
+    Kind.GAUGE,
+    "CPU time of the process since the reading before, as a share of one core.",
+    "ratio",
+)
+
+FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+"""Every family, in the order of declaration."""

@@ -1,0 +1,1 @@
+"""Readings of the host and of this process, taken when a scrape asks for them."""

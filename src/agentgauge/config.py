@@ -1,0 +1,243 @@
+"""The settings of one running agentgauge, and the only place that reads the environment."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import os
+import socket
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from agentgauge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Config", "is_disabled", "is_tracing_disabled"]
+
+COLLECTOR_NAMES = ("host", "process")
+
+_PREFIX = "AGENTGAUGE_"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every setting of ``agentgauge.start()``: an argument wins over ``AGENTGAUGE_<NAME>``, that over the default.
+
+    Attributes:
+        is_server_enabled: Serve ``/metrics``, ``/livez`` and ``/readyz`` (``AGENTGAUGE_IS_SERVER_ENABLED``).
+        host: The address to listen on. Anything but loopback needs ``bearer_token`` or TLS.
+            ``OTEL_EXPORTER_PROMETHEUS_HOST`` is read where ``AGENTGAUGE_HOST`` is not set.
+        port: The TCP port to listen on; 0 takes any free one. ``OTEL_EXPORTER_PROMETHEUS_PORT`` is read where
+            ``AGENTGAUGE_PORT`` is not set.
+        bearer_token: What a scrape must send as ``Authorization: Bearer ...``.
+        tls_certificate_file: A PEM certificate chain; with ``tls_key_file`` the server speaks HTTPS only.
+        tls_key_file: The PEM key of the certificate.
+        collectors: Which collectors run: any of ``host`` and ``process``. In the environment, separated by commas.
+        collector_timeout_seconds: How long a scrape waits for the collectors, in seconds.
+        drain_interval_seconds: How often finished calls are folded into series when nothing scrapes, in seconds.
+        series_limit: How many pairs of agent and task (and as many tools, and workflows) get series of their own;
+            later ones share the label value ``other``.
+        service_name: The ``service_name`` of ``target_info``; ``OTEL_SERVICE_NAME`` is read where
+            ``AGENTGAUGE_SERVICE_NAME`` is not set.
+        resource_attributes: Further labels of ``target_info``, from ``OTEL_RESOURCE_ATTRIBUTES``.
+
+    Raises:
+        ConfigurationError: A value cannot work; the message names the setting and the fix.
+    """
+
+    is_server_enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 9464
+    bearer_token: str | None = field(default=None, repr=False)
+    tls_certificate_file: str | None = None
+    tls_key_file: str | None = None
+    collectors: tuple[str, ...] = COLLECTOR_NAMES
+    collector_timeout_seconds: float = 0.5
+    drain_interval_seconds: float = 1.0
+    series_limit: int = 1000
+    service_name: str | None = None
+    resource_attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_type("is_server_enabled", self.is_server_enabled, bool, "True or False")
+        _require_type("host", self.host, str, "an address such as '127.0.0.1'")
+        _require_integer("port", self.port, 0, 65535, "9464, or 0 for any free port")
+        _require_seconds("collector_timeout_seconds", self.collector_timeout_seconds)
+        _require_seconds("drain_interval_seconds", self.drain_interval_seconds)
+        _require_integer("series_limit", self.series_limit, 1, 1_000_000, "1000")
+        _require_type("collectors", self.collectors, tuple, "a tuple of names, such as ('host',)")
+        for name in self.collectors:
+            if name not in COLLECTOR_NAMES:
+                raise ConfigurationError(f"collectors: {name!r} is unknown; give any of {', '.join(COLLECTOR_NAMES)}")
+        self._check_access()
+
+    def _check_access(self) -> None:
+        if self.bearer_token is not None and (
+            not isinstance(self.bearer_token, str) or not self.bearer_token.isascii() or not self.bearer_token.strip()
+        ):
+            raise ConfigurationError("bearer_token: give a non-empty ASCII string, such as the output of `openssl rand -hex 32`")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ConfigurationError("tls_certificate_file and tls_key_file belong together: give both or neither")
+        for name, path in (("tls_certificate_file", self.tls_certificate_file), ("tls_key_file", self.tls_key_file)):
+            if path is not None and not Path(path).is_file():
+                raise ConfigurationError(f"{name}={path!r}: there is no such file; give the path of a PEM file")
+        is_protected = self.bearer_token is not None or self.tls_certificate_file is not None
+        if self.is_server_enabled and not is_protected and not _is_loopback(self.host):
+            raise ConfigurationError(
+                f"host={self.host!r} can be reached from other machines: set bearer_token (AGENTGAUGE_BEARER_TOKEN), or "
+                "tls_certificate_file and tls_key_file, or keep host='127.0.0.1'"
+            )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Config:
+        """Build the settings from arguments over the environment over the defaults.
+
+        Args:
+            environ: The environment to read; the process's own unless given.
+            arguments: Any attribute of ``Config`` by its name; ``None`` means not given.
+
+        Raises:
+            ConfigurationError: An argument, or an ``AGENTGAUGE_*`` variable, is unknown or has a value that cannot work.
+        """
+        environ = os.environ if environ is None else environ
+        known = {setting.name for setting in fields(cls)}
+        for name in arguments:
+            if name not in known:
+                raise ConfigurationError(f"start() has no setting {name!r}{_suggestion(name, known)}")
+        values = _read_environment(environ, known)
+        values.update({name: value for name, value in arguments.items() if value is not None})
+        if isinstance(values.get("collectors"), list):
+            values["collectors"] = tuple(values["collectors"])
+        return cls(**values)
+
+
+def is_disabled() -> bool:
+    """Tell whether ``AGENTGAUGE_DISABLED`` turns everything into a pass-through."""
+    return os.environ.get("AGENTGAUGE_DISABLED", "").strip().lower() in _TRUE
+
+
+def is_tracing_disabled() -> bool:
+    """Tell whether ``OTEL_SDK_DISABLED`` switches spans off (OpenTelemetry specification, SDK environment variables)."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def _read_environment(environ: Mapping[str, str], known: set[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, name in (
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", "host"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "port"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "resource_attributes"),
+        ("OTEL_SERVICE_NAME", "service_name"),
+    ):
+        if environ.get(variable):
+            values[name] = _PARSERS.get(name, _as_text)(variable, environ[variable])
+    from_attributes = values.get("resource_attributes", {}).get("service.name")
+    if from_attributes and "service_name" not in values:
+        values["service_name"] = from_attributes
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX):
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        if name == "disabled":
+            _as_boolean(variable, text)
+        elif name in known:
+            if text:
+                values[name] = _PARSERS.get(name, _as_text)(variable, text)
+        else:
+            variables = {_PREFIX + setting.upper() for setting in known} | {_PREFIX + "DISABLED"}
+            raise ConfigurationError(f"{variable} is set, but there is no such setting{_suggestion(variable, variables)}")
+    return values
+
+
+def _as_text(_variable: str, text: str) -> str:
+    return text
+
+
+def _as_boolean(variable: str, text: str) -> bool:
+    value = text.strip().lower()
+    if value in _TRUE or value in _FALSE:
+        return value in _TRUE
+    raise ConfigurationError(f"{variable}={text!r} is neither true nor false: set it to 'true' or 'false'")
+
+
+def _as_integer(variable: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r} is not a whole number: set it to one, or unset it") from None
+
+
+def _as_seconds(variable: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r} is not a number of seconds: set it to one such as '0.5'") from None
+
+
+def _as_names(_variable: str, text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _as_attributes(variable: str, text: str) -> dict[str, str]:
+    attributes = {}
+    for pair in text.split(","):
+        key, separator, value = pair.partition("=")
+        if not pair.strip():
+            continue
+        if not separator or not key.strip():
+            raise ConfigurationError(f"{variable}: {pair.strip()!r} is not key=value: write 'key1=value1,key2=value2'")
+        attributes[key.strip()] = unquote(value.strip())
+    return attributes
+
+
+_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
+    "is_server_enabled": _as_boolean,
+    "port": _as_integer,
+    "collectors": _as_names,
+    "collector_timeout_seconds": _as_seconds,
+    "drain_interval_seconds": _as_seconds,
+    "series_limit": _as_integer,
+    "resource_attributes": _as_attributes,
+}
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; the settings are {', '.join(sorted(known))}"
+
+
+def _require_type(name: str, value: object, kind: type, fix: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name}={value!r}: give {fix}")
+
+
+def _require_integer(name: str, value: object, lowest: int, highest: int, fix: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ConfigurationError(f"{name}={value!r}: give a whole number from {lowest} to {highest}, such as {fix}")
+
+
+def _require_seconds(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= 0:  # type: ignore[operator, arg-type]  # is_number says so
+        raise ConfigurationError(f"{name}={value!r}: give a positive number of seconds, such as 0.5")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass
+    if not host:
+        return False
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        raise ConfigurationError(f"host={host!r} cannot be resolved: give an address such as '127.0.0.1'") from None
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)

@@ -1,0 +1,80 @@
+"""The exception tree, and the containment that keeps our own faults away from the host program."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["AgentgaugeError", "ConfigurationError", "contain_internal_errors", "contained_errors", "report_internal_error"]
+
+_logger = logging.getLogger("agentgauge")
+
+_LOG_INTERVAL_SECONDS = 60.0
+
+
+class AgentgaugeError(Exception):
+    """The root of every exception that agentgauge raises on purpose."""
+
+
+class ConfigurationError(AgentgaugeError, ValueError):
+    """A setting has a value that cannot work; the message names the setting and the fix."""
+
+
+class _ContainedErrors:
+    """How many of our own faults were contained, by the hook in which they happened."""
+
+    def __init__(self) -> None:
+        self.count_by_hook: dict[str, int] = {}
+        self.is_reraising = False
+        self._next_log_by_hook: dict[str, float] = {}
+
+    def note(self, hook: str, error: Exception) -> None:
+        self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
+        now = time.monotonic()
+        if now >= self._next_log_by_hook.get(hook, 0.0):
+            self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS
+            _logger.error("agentgauge contained an internal error in %s; the host is not affected", hook, exc_info=error)
+
+
+contained_errors = _ContainedErrors()
+
+
+def report_internal_error(hook: str, error: Exception) -> None:
+    """Count a fault of ours under ``hook`` and log it, at most once a minute for each hook.
+
+    Args:
+        hook: The place in agentgauge where the fault happened; becomes the label ``hook`` of
+            ``agentgauge_internal_errors_total``.
+        error: The exception that was caught.
+
+    Raises:
+        Exception: ``error`` itself, only while ``agentgauge.testing.reraise_internal_errors()`` is active.
+    """
+    if contained_errors.is_reraising:
+        raise error
+    with contextlib.suppress(Exception):  # a logging handler of the host's that raises must not reach its calls through us
+        contained_errors.note(hook, error)
+
+
+class contain_internal_errors:  # noqa: N801 - reads as a verb in `with contain_internal_errors("scrape"):`
+    """A context manager that swallows and reports every ``Exception`` of its block; for paths that are not hot."""
+
+    __slots__ = ("_hook",)
+
+    def __init__(self, hook: str) -> None:
+        self._hook = hook
+
+    def __enter__(self) -> None:
+        """Begin the contained block."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Report and swallow an ``Exception``; let anything else (cancellation, exit) pass."""
+        if isinstance(error, Exception):
+            report_internal_error(self._hook, error)
+            return True
+        return False

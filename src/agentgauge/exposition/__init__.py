@@ -1,0 +1,1 @@
+"""Readers of the registry: the text formats and the HTTP server."""

@@ -1,0 +1,1 @@
+"""The hot path: calls become events, events become series, and the registry shows them."""

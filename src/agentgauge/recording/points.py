@@ -1,0 +1,101 @@
+"""What the recorder's collector hands to its readers: families whose points are ready to be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client.core import Exemplar as ClientExemplar
+from prometheus_client.core import Metric, Sample
+from prometheus_client.utils import floatToGoString
+
+from agentgauge.catalogue import Family, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Exemplar", "HistogramPoint", "Labels", "Point", "RecordedFamily", "label_text"]
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Exemplar(NamedTuple):
+    """One measured call of a histogram bucket, linked to its span (OpenMetrics 1.0, exemplars)."""
+
+    trace_id: str
+    span_id: str
+    value: float
+    timestamp: float
+
+
+class Point(NamedTuple):
+    """One series of a counter, gauge, info or state set."""
+
+    label_text: str
+    labels: Labels
+    value: float
+
+
+class HistogramPoint(NamedTuple):
+    """One child of a histogram: ``counts`` a bucket, not cumulative, ``+Inf`` last; exemplars by bucket index."""
+
+    label_text: str
+    labels: Labels
+    counts: Sequence[int]
+    sum: float
+    exemplars: Mapping[int, Exemplar]
+
+
+class RecordedFamily(Metric):
+    """A ``Metric`` of prometheus_client whose samples are made only when somebody reads them.
+
+    Our own writer reads ``points()``, which costs far less; any other reader of the registry reads ``samples`` and sees the same.
+    """
+
+    def __init__(self, family: Family, points: Callable[[], Iterator[Point | HistogramPoint]]) -> None:
+        """Declare ``family``; ``points`` is called anew for every reading."""
+        self.family = family
+        self.points = points
+        super().__init__(family.base_name, family.help, family.kind.value, family.unit)
+
+    @property  # type: ignore[override]  # Metric assigns a list; ours is made on demand
+    def samples(self) -> list[Sample]:
+        """The points as prometheus_client's samples."""
+        is_histogram = self.family.kind is Kind.HISTOGRAM
+        return [sample for point in self.points() for sample in (self._expand(point) if is_histogram else (self._plain(point),))]  # type: ignore[arg-type]  # the kind says which
+
+    @samples.setter
+    def samples(self, _value: list[Sample]) -> None:
+        """Ignore the empty list that ``Metric.__init__`` assigns."""
+
+    def _plain(self, point: Point) -> Sample:
+        return Sample(self.family.name, dict(point.labels), point.value)
+
+    def _expand(self, point: HistogramPoint) -> Iterator[Sample]:
+        name = self.family.name
+        labels = dict(point.labels)
+        total = 0
+        for index, (bound, count) in enumerate(zip((*self.family.buckets, float("inf")), point.counts, strict=True)):
+            total += count
+            exemplar = point.exemplars.get(index)
+            yield Sample(
+                f"{name}_bucket",
+                {**labels, "le": floatToGoString(bound)},
+                total,
+                None,
+                exemplar
+                and ClientExemplar(
+                    {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}, exemplar.value, exemplar.timestamp
+                ),
+            )
+        yield Sample(f"{name}_count", labels, total)
+        yield Sample(f"{name}_sum", labels, point.sum)
+
+
+def label_text(labels: Labels) -> str:
+    r"""Render labels as both text formats spell them between braces, escaped: ``a="x",b="say \"hi\""``."""
+    return ",".join(
+        f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels if value
+    )  # an empty value means an absent label
+
+
+_ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord('"'): r"\""}

@@ -1,0 +1,82 @@
+"""What the user promises: objectives for tasks and thresholds for readings, exported as series that the shipped rules obey."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from agentgauge.errors import ConfigurationError
+
+__all__ = ["DEFAULT_THRESHOLDS", "Objective", "Threshold"]
+
+Operator = Literal[">", ">=", "<", "<="]
+Severity = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A service level objective of one task (Google SRE Workbook, chapter 2).
+
+    Attributes:
+        success_ratio: The share of calls that must not end in error or timeout, between 0 and 1, both excluded.
+            Cancelled and abandoned calls count in neither part.
+        latency_seconds: The duration that at most 5 % of the calls may exceed, in seconds.
+
+    Raises:
+        ConfigurationError: A value is outside its range, or neither is given.
+    """
+
+    success_ratio: float | None = None
+    latency_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.success_ratio is None and self.latency_seconds is None:
+            raise ConfigurationError("Objective() promises nothing: give success_ratio, latency_seconds or both")
+        if self.success_ratio is not None and not 0 < self.success_ratio < 1:
+            raise ConfigurationError(
+                f"Objective(success_ratio={self.success_ratio!r}): give a ratio between 0 and 1, both excluded, such as 0.99"
+            )
+        if self.latency_seconds is not None and not (self.latency_seconds > 0 and math.isfinite(self.latency_seconds)):
+            raise ConfigurationError(
+                f"Objective(latency_seconds={self.latency_seconds!r}): give a positive, finite number of seconds, such as 5"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit on a reading, exported as ``agentgauge_threshold{metric,severity,operator}``.
+
+    Attributes:
+        metric: The family that the limit is about, such as ``system_memory_utilization_ratio``.
+        value: The limit, in the family's own unit.
+        severity: ``info``, ``warning`` or ``critical``.
+        operator: How a reading that breaches the limit compares with it.
+
+    Raises:
+        ConfigurationError: The severity or the operator is unknown, or the value is not finite.
+    """
+
+    metric: str
+    value: float
+    severity: Severity = "warning"
+    operator: Operator = ">"
+
+    def __post_init__(self) -> None:
+        if self.severity not in get_args(Severity):
+            raise ConfigurationError(f"Threshold(severity={self.severity!r}): give one of {', '.join(get_args(Severity))}")
+        if self.operator not in get_args(Operator):
+            raise ConfigurationError(f"Threshold(operator={self.operator!r}): give one of {', '.join(get_args(Operator))}")
+        if not math.isfinite(self.value):
+            raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
+
+
+DEFAULT_THRESHOLDS = (
+    Threshold("system_cpu_utilization_ratio", 0.90, "warning"),
+    Threshold("system_cpu_utilization_ratio", 0.97, "critical"),
+    Threshold("system_memory_utilization_ratio", 0.90, "warning"),
+    Threshold("system_memory_utilization_ratio", 0.96, "critical"),
+    Threshold("system_filesystem_utilization_ratio", 0.85, "warning"),
+    Threshold("system_filesystem_utilization_ratio", 0.95, "critical"),
+)
+"""The limits that ``start()`` exports unless it is given others."""
