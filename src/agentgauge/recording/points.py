@@ -8,10 +8,10 @@ from prometheus_client.core import Exemplar as ClientExemplar
 from prometheus_client.core import Metric, Sample
 from prometheus_client.utils import floatToGoString
 
-from agentgauge.catalogue import Family, Kind
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agentgauge.catalogue import Family
 
 __all__ = ["Exemplar", "HistogramPoint", "Labels", "Point", "RecordedFamily", "label_text"]
 
@@ -57,20 +57,19 @@ class RecordedFamily(Metric):
         self.points = points
         super().__init__(family.base_name, family.help, family.kind.value, family.unit)
 
-    @property  # type: ignore[override]  # Metric assigns a list; ours is made on demand
+    @property
     def samples(self) -> list[Sample]:
         """The points as prometheus_client's samples."""
-        is_histogram = self.family.kind is Kind.HISTOGRAM
-        return [sample for point in self.points() for sample in (self._expand(point) if is_histogram else (self._plain(point),))]  # type: ignore[arg-type]  # the kind says which
+        return [sample for point in self.points() for sample in self._samples_of(point)]
 
     @samples.setter
     def samples(self, _value: list[Sample]) -> None:
         """Ignore the empty list that ``Metric.__init__`` assigns."""
 
-    def _plain(self, point: Point) -> Sample:
-        return Sample(self.family.name, dict(point.labels), point.value)
-
-    def _expand(self, point: HistogramPoint) -> Iterator[Sample]:
+    def _samples_of(self, point: Point | HistogramPoint) -> Iterator[Sample]:
+        if isinstance(point, Point):
+            yield Sample(self.family.name, dict(point.labels), point.value)
+            return
         name = self.family.name
         labels = dict(point.labels)
         total = 0
@@ -79,7 +78,7 @@ class RecordedFamily(Metric):
             exemplar = point.exemplars.get(index)
             yield Sample(
                 f"{name}_bucket",
-                {**labels, "le": floatToGoString(bound)},
+                {**labels, "le": floatToGoString(bound)},  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
                 total,
                 None,
                 exemplar

@@ -1,0 +1,155 @@
+"""The life of one call outside the hot wrappers: started, suspended and resumed between items, ended once."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from agentgauge.catalogue import TASK_RETRIES, Outcome
+from agentgauge.errors import report_internal_error
+from agentgauge.recording.outcome import Failure, failure_of
+from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
+from agentgauge.recording.site import current_agent
+from agentgauge.recording.tracing import close_span, open_span, provider_cell, resume_span, sampled_context, suspend_span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+
+    from agentgauge.recording.recorder import Record, Recorder
+    from agentgauge.recording.series import Target
+    from agentgauge.recording.tracing import Scope
+
+__all__ = ["Call", "TrackedCall", "end_call"]
+
+
+def end_call(
+    recorder: Recorder,
+    record: Record | None,
+    scope: Scope | None,
+    token: Token[str] | None,
+    error: BaseException | None = None,
+    failure: Failure | None = None,
+) -> None:
+    """Complete a call's record, leave its agent and end its span; ``scope`` and ``token`` are those still in force.
+
+    Args:
+        recorder: Where the call was recorded.
+        record: The call, or None where its start could not be recorded.
+        scope: Its span, where it has one that is current.
+        token: What leaves the agent, where the call entered one.
+        error: The exception that left the call.
+        failure: The outcome, where no exception tells it.
+    """
+    try:
+        if scope is not None:
+            suspend_span(scope)
+        if token is not None:
+            leave_agent(token)
+        if error is not None:
+            failure = failure_of(error)
+        if record is not None:
+            _complete(recorder, record, scope, failure)
+        if scope is not None:
+            close_span(scope, failure, error)
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("end", fault)
+
+
+def _complete(recorder: Recorder, record: Record, scope: Scope | None, failure: Failure | None) -> None:
+    record[FAILURE] = failure
+    if scope is not None:
+        record[SPAN_CONTEXT] = sampled_context(scope)
+    # The end is written last: from then on the record is the drain's. A call whose clock fails still counts.
+    end = record[START]
+    try:
+        end = recorder.clock()
+    finally:
+        record[END] = end
+
+
+def leave_agent(token: Token[str]) -> None:
+    """Stop the agent's name from flowing on; nothing to do where the call was closed from another context."""
+    with contextlib.suppress(ValueError):
+        current_agent.reset(token)
+
+
+class Call:
+    """One call of a generator, or of ``track``; no method raises."""
+
+    __slots__ = ("_agent", "_record", "_recorder", "_scope", "_token")
+
+    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]]) -> None:
+        """Start the call; ``enter`` finds its target, and what leaves the agent where it entered one."""
+        self._recorder = recorder
+        self._record: Record | None = None
+        self._scope: Scope | None = None
+        self._token: Token[str] | None = None
+        self._agent: str | None = None
+        try:
+            target, self._token = enter()
+            if self._token is not None:
+                self._agent = target.agent
+            if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
+                self._scope = open_span(target)
+            record = [target, recorder.clock(), None, None, None]
+            recorder.append(record)
+            self._record = record
+            if len(recorder.buffer) > SOFT_LIMIT:
+                recorder.relieve()
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            report_internal_error("start", fault)
+
+    def suspend(self) -> None:
+        """Give the consumer its own context back between two items."""
+        if self._scope is not None:
+            suspend_span(self._scope)
+        if self._token is not None:
+            leave_agent(self._token)
+            self._token = None
+
+    def resume(self) -> None:
+        """Take the call's context up again for the next step."""
+        if self._agent is not None:
+            self._token = current_agent.set(self._agent)
+        if self._scope is not None:
+            resume_span(self._scope)
+
+    def end(self, error: BaseException | None = None, failure: Failure | None = None) -> None:
+        """End the call with the exception that left it, or with the failure that the program states."""
+        end_call(self._recorder, self._record, self._scope, self._token, error, failure)
+        self._record = self._scope = self._token = None
+
+
+class TrackedCall(Call):
+    """What ``with track(...) as call`` gives: the place to state an outcome that no exception tells."""
+
+    __slots__ = ("_failure",)
+
+    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]]) -> None:
+        super().__init__(recorder, enter)
+        self._failure: Failure | None = None
+
+    def set_outcome(self, outcome: str, *, error_type: str | None = None) -> None:
+        """State how the call ends, unless an exception leaves the block: that tells it better.
+
+        Args:
+            outcome: ``success``, ``error``, ``timeout``, ``cancelled`` or ``abandoned``; any other is reported as an
+                internal error and ignored.
+            error_type: A low-cardinality name of what went wrong, such as a class name; by default the outcome's own.
+        """
+        try:
+            stated = Outcome(outcome)
+        except ValueError as fault:
+            report_internal_error("set_outcome", fault)
+            return
+        self._failure = None if stated is Outcome.SUCCESS else Failure(stated, str(error_type or stated.value))
+
+    def record_retry(self) -> None:
+        """Count one more attempt of this task (``agent_task_retries_total``)."""
+        if self._record is not None:
+            self._recorder.observe(TASK_RETRIES, self._record[TARGET].series.labels, 1)
+
+    def end(self, error: BaseException | None = None, failure: Failure | None = None) -> None:
+        """End the call with what was stated, unless ``error`` left the block."""
+        super().end(error, failure or self._failure)

@@ -1,0 +1,64 @@
+"""Series of everything that is no call: states, queues, readings that a program reports itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.catalogue import AGENT_STATES, Kind
+from agentgauge.recording.series import Child
+
+if TYPE_CHECKING:
+    from agentgauge.catalogue import Family
+    from agentgauge.recording.points import Labels
+
+__all__ = ["Cells"]
+
+
+class Cells:
+    """Values by family and labels; written only by whoever holds the drain."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.values: dict[Family, dict[Labels, float]] = {}
+        self.children: dict[Family, dict[Labels, Child]] = {}
+
+    def fold(self, family: Family, labels: Labels, value: float, limit: int) -> bool:
+        """Take one observation in.
+
+        A state set takes the index of its state as its value.
+
+        Args:
+            family: What was observed.
+            labels: The series, without a state set's own label.
+            value: What a gauge is set to, a counter grows by, or a histogram counts.
+            limit: How many series the family may have; a gauge past it is left out, anything else goes to ``other``.
+
+        Returns:
+            False where the observation found no series of its own.
+        """
+        table: dict[Labels, Any] = (self.children if family.kind is Kind.HISTOGRAM else self.values).setdefault(family, {})
+        is_admitted = labels in table or len(table) < limit
+        if not is_admitted:
+            if family.kind in (Kind.GAUGE, Kind.STATE_SET):
+                return False
+            labels = tuple((name, "other") for name, _ in labels)
+        if family.kind is Kind.HISTOGRAM:
+            child = table.get(labels)
+            if child is None:
+                child = table[labels] = Child(labels, len(family.buckets) + 1)
+            child.counts[bisect_left(family.buckets, value)] += 1
+            child.sum += value
+        elif family.kind is Kind.COUNTER:
+            table[labels] = table.get(labels, 0) + value
+        else:
+            table[labels] = value
+        return is_admitted
+
+    def states(self, family: Family) -> list[tuple[Labels, float]]:
+        """Expand a state set: one series a state, 1 for the one that holds (OpenMetrics 1.0, StateSet)."""
+        return [
+            ((*labels, (family.name, state)), float(index == held))
+            for labels, held in list(self.values.get(family, {}).items())
+            for index, state in enumerate(AGENT_STATES)
+        ]

@@ -1,0 +1,138 @@
+"""The recorder as a collector of a ``CollectorRegistry``: what every reader sees."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from agentgauge import catalogue
+from agentgauge.catalogue import FAMILIES, Family, Kind
+from agentgauge.errors import contain_internal_errors, contained_errors
+from agentgauge.recording.points import HistogramPoint, Point, RecordedFamily, label_text
+from agentgauge.recording.recorder import END, START, TARGET
+from agentgauge.recording.series import SeriesKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from agentgauge.recording.points import Labels
+    from agentgauge.recording.recorder import Recorder
+    from agentgauge.recording.series import CallSeries, Child
+
+__all__ = ["RecorderCollector"]
+
+_CHILDREN_A_HOLD = 64
+
+
+class RecorderCollector:
+    """Drains the recorder, then yields its families; their points are copied while they are written, some at a time."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Show ``recorder``."""
+        self._recorder = recorder
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: a described catalogue would make a user's own family of one of its names fail to register."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family that has a series."""
+        recorder = self._recorder
+        with contain_internal_errors("drain"):
+            recorder.drain()
+        yield from self._calls()
+        cells = recorder.cells
+        yield from (RecordedFamily(family, partial(self._cell_points, family)) for family in FAMILIES if family in cells.values)
+        yield from (
+            RecordedFamily(family, partial(self._cell_children, family)) for family in FAMILIES if family in cells.children
+        )
+        yield from self._self_observation()
+
+    # --- calls ------------------------------------------------------------------------------------------------------------
+
+    def _calls(self) -> Iterator[Metric]:
+        recorder = self._recorder
+        for table in recorder.series.values():
+            all_series = list(table.values())
+            if all_series:
+                yield RecordedFamily(all_series[0].family, partial(self._call_children, all_series))
+        tasks = list(recorder.series[SeriesKind.TASK].values())
+        if tasks:
+            yield from self._tasks(tasks)
+
+    def _tasks(self, tasks: list[CallSeries]) -> Iterator[Metric]:
+        in_progress, oldest = self._in_progress()
+        offset = self._recorder.wall_offset
+        yield _family(catalogue.TASKS_IN_PROGRESS, ((task, in_progress.get(task, 0)) for task in tasks))
+        yield _family(catalogue.TASK_OLDEST_START, ((task, start + offset) for task, start in oldest.items()))
+        yield _family(
+            catalogue.TASK_LAST_SUCCESS, ((task, task.last_success + offset) for task in tasks if isfinite(task.last_success))
+        )
+        yield _points(
+            catalogue.TASK_ERRORS,
+            [
+                _point((*task.labels, (catalogue.ERROR_TYPE, error_type)), count)
+                for task in tasks
+                for error_type, count in list(task.errors.items())
+            ],
+        )
+        promised = [(task, task.objective) for task in tasks if task.objective is not None]
+        ratios = [(task, promise.success_ratio) for task, promise in promised if promise.success_ratio is not None]
+        latencies = [(task, promise.latency_seconds) for task, promise in promised if promise.latency_seconds is not None]
+        yield _family(catalogue.OBJECTIVE_SUCCESS, ratios)
+        yield _family(catalogue.OBJECTIVE_LATENCY, latencies)
+        yield _family(catalogue.OBJECTIVE_LATENCY_MISSED, ((task, task.missed) for task, _ in latencies))
+
+    def _in_progress(self) -> tuple[dict[CallSeries, int], dict[CallSeries, float]]:
+        counts: dict[CallSeries, int] = {}
+        oldest: dict[CallSeries, float] = {}
+        for record in self._recorder.open_records():
+            series = record[TARGET].series
+            if series.kind is SeriesKind.TASK and record[END] is None:
+                counts[series] = counts.get(series, 0) + 1
+                oldest[series] = min(oldest.get(series, record[START]), record[START])
+        return counts, oldest
+
+    def _call_children(self, all_series: list[CallSeries]) -> Iterator[HistogramPoint]:
+        return self._child_points([child for series in all_series for child in series.children()])
+
+    def _cell_children(self, family: Family) -> Iterator[HistogramPoint]:
+        return self._child_points(list(self._recorder.cells.children[family].values()))
+
+    def _child_points(self, children: list[Child]) -> Iterator[HistogramPoint]:
+        for first in range(0, len(children), _CHILDREN_A_HOLD):
+            chunk = children[first : first + _CHILDREN_A_HOLD]
+            yield from self._recorder.snapshot(chunk)
+
+    # --- everything else --------------------------------------------------------------------------------------------------
+
+    def _cell_points(self, family: Family) -> Iterator[Point]:
+        cells = self._recorder.cells
+        if family.kind is Kind.STATE_SET:
+            return (_point(labels, value) for labels, value in cells.states(family))
+        return (_point(labels, value) for labels, value in list(cells.values[family].items()))
+
+    def _self_observation(self) -> Iterator[Metric]:
+        recorder = self._recorder
+        yield _points(catalogue.EVENTS_RECORDED, [_point((), recorder.recorded)])
+        yield _points(catalogue.EVENTS_DROPPED, [_point((), recorder.dropped)])
+        yield _points(catalogue.OVERHEAD, [_point((), recorder.overhead_seconds)])
+        yield _points(
+            catalogue.INTERNAL_ERRORS,
+            [_point((("hook", hook),), count) for hook, count in list(contained_errors.count_by_hook.items())],
+        )
+
+
+def _point(labels: Labels, value: float) -> Point:
+    return Point(label_text(labels), labels, value)
+
+
+def _points(family: Family, points: list[Point]) -> RecordedFamily:
+    return RecordedFamily(family, lambda: iter(points))
+
+
+def _family(family: Family, values: Iterable[tuple[CallSeries, float]]) -> RecordedFamily:
+    return _points(family, [Point(series.label_text, series.labels, value) for series, value in values])

@@ -1,0 +1,235 @@
+"""What users write: ``@agent``, ``@task``, ``@tool``, ``@workflow`` and ``track``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from agentgauge.config import is_disabled
+from agentgauge.errors import ConfigurationError
+from agentgauge.recording.call import TrackedCall
+from agentgauge.recording.default import default_recorder
+from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.site import AGENT_ATTRIBUTE, Site, current_agent
+from agentgauge.recording.wrappers import SITE_ATTRIBUTE, wrap_function
+from agentgauge.targets import Objective
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextvars import Token
+    from types import TracebackType
+
+    from agentgauge.recording.series import Target
+
+__all__ = ["agent", "task", "tool", "track", "workflow"]
+
+F = TypeVar("F")
+
+
+@overload
+def agent(subject: F, /) -> F: ...
+@overload
+def agent(subject: str | None = None, /, *, name: str | None = None, objective: Objective | None = None) -> Callable[[F], F]: ...
+def agent(subject: Any = None, /, *, name: str | None = None, objective: Objective | None = None) -> Any:
+    """Name an agent: on a class, for the decorated methods inside; on a function, for the function, which is its run.
+
+    A class without decorated methods has its own public methods measured as tasks. The outermost task of an agent is its run
+    (span ``invoke_agent``, family ``gen_ai_invoke_agent_duration_seconds``). The name flows to everything that runs inside it.
+
+    Args:
+        subject: The class or function, or the agent's name.
+        name: The agent's name; by default that of the class or function.
+        objective: What a decorated function promises; a class's objectives belong to its tasks.
+
+    Raises:
+        ConfigurationError: The subject cannot be decorated.
+    """
+    return _decorator(subject, name, lambda target, given: _decorate_agent(target, given, objective))
+
+
+@overload
+def task(subject: F, /) -> F: ...
+@overload
+def task(subject: str | None = None, /, *, name: str | None = None, objective: Objective | None = None) -> Callable[[F], F]: ...
+def task(subject: Any = None, /, *, name: str | None = None, objective: Objective | None = None) -> Any:
+    """Measure a function, a method, or every public method of a class as a task of the agent inside which it runs.
+
+    Args:
+        subject: The function or class, or the task's name.
+        name: The task's name; by default that of the function.
+        objective: What the task promises; exported as series that the shipped rules obey.
+
+    Raises:
+        ConfigurationError: The subject cannot be decorated.
+    """
+    return _decorator(subject, name, lambda target, given: _decorate(target, SeriesKind.TASK, given, objective))
+
+
+@overload
+def tool(subject: F, /) -> F: ...
+@overload
+def tool(subject: str | None = None, /, *, name: str | None = None) -> Callable[[F], F]: ...
+def tool(subject: Any = None, /, *, name: str | None = None) -> Any:
+    """Measure a function, a method, or every public method of a class as a tool (``gen_ai_execute_tool_duration_seconds``).
+
+    Args:
+        subject: The function or class, or the tool's name.
+        name: The tool's name; by default that of the function.
+
+    Raises:
+        ConfigurationError: The subject cannot be decorated.
+    """
+    return _decorator(subject, name, lambda target, given: _decorate(target, SeriesKind.TOOL, given))
+
+
+@overload
+def workflow(subject: F, /) -> F: ...
+@overload
+def workflow(subject: str | None = None, /, *, name: str | None = None) -> Callable[[F], F]: ...
+def workflow(subject: Any = None, /, *, name: str | None = None) -> Any:
+    """Measure a function, a method, or every public method of a class as a workflow over several agents.
+
+    Args:
+        subject: The function or class, or the workflow's name.
+        name: The workflow's name; by default that of the function.
+
+    Raises:
+        ConfigurationError: The subject cannot be decorated.
+    """
+    return _decorator(subject, name, lambda target, given: _decorate(target, SeriesKind.WORKFLOW, given))
+
+
+class track:  # noqa: N801 - reads as a verb in `with track("researcher", "rerank"):`
+    """Measure a block as a task, where a decorator does not fit: ``with`` and ``async with`` give a ``TrackedCall``.
+
+    Args:
+        agent: The agent's name, a bounded set; empty for that of the enclosing call.
+        task: The task's name, a bounded set.
+        objective: What the task promises.
+    """
+
+    __slots__ = ("_agent", "_call", "_objective", "_task")
+
+    def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
+        self._agent = agent
+        self._task = task
+        self._objective = objective
+
+    def __enter__(self) -> TrackedCall:
+        """Start the call."""
+        self._call = TrackedCall(default_recorder(), self._find_target)
+        return self._call
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
+        """End the call; an exception passes through."""
+        self._call.end(error)
+
+    async def __aenter__(self) -> TrackedCall:
+        """Start the call."""
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the call; an exception passes through."""
+        self.__exit__(kind, error, trace)
+
+    def _find_target(self) -> tuple[Target, Token[str] | None]:
+        current = current_agent.get()
+        agent_name = self._agent or current
+        is_entry = agent_name != current
+        target = default_recorder().tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
+        return target, current_agent.set(target.agent) if is_entry else None
+
+
+def _decorator(subject: Any, name: str | None, decorate: Callable[[Any, str | None], Any]) -> Any:
+    """Tell ``@task`` from ``@task("name")`` and ``@task(name="name")``."""
+    if subject is None or isinstance(subject, str):
+        given = subject if name is None else name
+        if given is not None and (not isinstance(given, str) or not given.strip()):
+            raise ConfigurationError(f"name={given!r}: give a non-empty string, or leave it out")
+        return lambda target: target if is_disabled() else decorate(target, given)
+    return subject if is_disabled() else decorate(subject, name)
+
+
+def _decorate(
+    subject: Any, kind: SeriesKind, name: str | None, objective: Objective | None = None, owner: str | None = None
+) -> Any:
+    if objective is not None and not isinstance(objective, Objective):
+        raise ConfigurationError(f"objective={objective!r}: give an Objective, such as Objective(success_ratio=0.99)")
+    if isinstance(subject, type):
+        return _decorate_methods(subject, kind, name, objective)
+    if isinstance(subject, staticmethod | classmethod):
+        return type(subject)(_decorate(subject.__func__, kind, name, objective, owner))
+    if isinstance(subject, property):
+        return property(_decorate(subject.fget, kind, name, objective, owner), subject.fset, subject.fdel, subject.__doc__)
+    if not callable(subject):
+        raise ConfigurationError(f"{kind.value}: {subject!r} is neither a function nor a class; decorate one of those")
+    if hasattr(subject, SITE_ATTRIBUTE):
+        raise ConfigurationError(
+            f"{_name_of(subject)} is decorated twice: keep one of @task, @tool, @workflow; @agent goes above"
+        )
+    site = Site(kind, name or _name_of(subject), owner, objective, default_recorder())
+    return wrap_function(subject, site)
+
+
+def _decorate_methods(subject: type, kind: SeriesKind, name: str | None, objective: Objective | None) -> type:
+    methods = {
+        attribute: value
+        for attribute, value in vars(subject).items()
+        if (attribute == "__call__" or not attribute.startswith("_"))
+        and (inspect.isfunction(value) or isinstance(value, staticmethod | classmethod))
+        and not hasattr(_function_of(value), SITE_ATTRIBUTE)
+    }
+    if not methods:
+        raise ConfigurationError(
+            f"{subject.__name__} has no public method of its own to measure: decorate a method, or use track()"
+        )
+    if name is not None and len(methods) > 1:
+        raise ConfigurationError(
+            f"name={name!r} would stand for {', '.join(methods)} of {subject.__name__}: decorate them one by one"
+        )
+    for attribute, value in methods.items():
+        setattr(subject, attribute, _decorate(value, kind, name, objective))
+    return subject
+
+
+def _decorate_agent(subject: Any, name: str | None, objective: Objective | None) -> Any:
+    if not isinstance(subject, type):
+        inner = getattr(_function_of(subject), SITE_ATTRIBUTE, None)
+        given = name or _name_of(subject)
+        if inner is None:
+            return _decorate(subject, SeriesKind.TASK, None, objective, owner=given)
+        if objective is not None:
+            raise ConfigurationError(f"objective of @agent on {_name_of(subject)}: give it to the @task below")
+        inner.agent = given
+        return subject
+    if objective is not None:
+        raise ConfigurationError(f"objective of @agent on the class {subject.__name__}: give it to the class's tasks")
+    given = name or subject.__name__
+    if not any(True for _ in _sites(subject)):
+        _decorate_methods(subject, SeriesKind.TASK, None, None)
+    setattr(subject, AGENT_ATTRIBUTE, given)
+    for site in _sites(subject):
+        site.belong_to(given)
+    return subject
+
+
+def _sites(subject: type) -> Iterator[Site]:
+    for owner in subject.__mro__:
+        for value in vars(owner).values():
+            site = getattr(_function_of(value), SITE_ATTRIBUTE, None)
+            if isinstance(site, Site):
+                yield site
+
+
+def _function_of(value: Any) -> Any:
+    if isinstance(value, staticmethod | classmethod):
+        return value.__func__
+    return value.fget if isinstance(value, property) else value
+
+
+def _name_of(subject: Any) -> str:
+    while isinstance(subject, functools.partial):
+        subject = subject.func
+    subject = _function_of(subject)
+    return str(getattr(subject, "__name__", None) or type(subject).__name__)

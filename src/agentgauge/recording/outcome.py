@@ -1,0 +1,39 @@
+"""How a call ended: the outcome and the error type that metrics and spans share."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError as FutureCancelledError
+from typing import NamedTuple
+
+from agentgauge.catalogue import Outcome
+
+__all__ = ["OTHER_ERROR", "Failure", "failure_of"]
+
+OTHER_ERROR = "_OTHER"
+"""The error type that stands for those past the limit (semantic conventions, ``error.type``)."""
+
+
+class Failure(NamedTuple):
+    """An outcome other than success."""
+
+    outcome: Outcome
+    error_type: str
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Classify the exception that left a call.
+
+    A ``TimeoutError`` is a timeout. An exception that is no ``Exception`` is no fault of the call: ``GeneratorExit`` means
+    that its consumer abandoned it, anything else (cancellation, interrupt, exit) that it was cancelled.
+    """
+    kind = type(error)
+    error_type = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, TimeoutError):
+        outcome = Outcome.TIMEOUT
+    elif isinstance(error, GeneratorExit):
+        outcome = Outcome.ABANDONED
+    elif isinstance(error, FutureCancelledError) or not isinstance(error, Exception):
+        outcome = Outcome.CANCELLED
+    else:
+        outcome = Outcome.ERROR
+    return Failure(outcome, error_type)

@@ -1,0 +1,325 @@
+"""The event buffer and its drain: calls are appended as they start, and folded into series later.
+
+The rules that keep it harmless, with their reasons, are decision 1 of docs/architecture/decisions.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from bisect import bisect_left
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from agentgauge import catalogue
+from agentgauge.recording.cells import Cells
+from agentgauge.recording.points import Exemplar, HistogramPoint
+from agentgauge.recording.series import CallSeries, SeriesKind, Target, clean_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentgauge.catalogue import Family
+    from agentgauge.recording.points import Labels
+    from agentgauge.recording.series import Child
+    from agentgauge.recording.site import Site
+    from agentgauge.targets import Objective
+
+__all__ = ["OTHER", "SOFT_LIMIT", "Record", "Recorder"]
+
+Record = list[Any]
+"""One call: target, start, end (None while it runs), failure (None for success), span context (None without a sampled span)."""
+
+TARGET, START, END, FAILURE, SPAN_CONTEXT = range(5)
+
+OTHER = "other"
+SOFT_LIMIT = 2_048
+HARD_LIMIT = 65_536
+_BATCH = 2_048
+_LOCK_TIMEOUT_SECONDS = 1.0
+
+
+class Recorder:
+    """Records calls at the price of one list and one append, and folds them into series when somebody drains.
+
+    ``append`` and ``clock`` are read anew at every call, so that a forked child and a test can exchange what is behind them.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter, wall_clock: Callable[[], float] = time.time) -> None:
+        """Start empty.
+
+        Args:
+            clock: Seconds on a clock that never goes back, from any origin.
+            wall_clock: Unix time in seconds, asked once: start times are shown with one fixed offset.
+        """
+        self.series_limit = 1000
+        self.sites: weakref.WeakSet[Site] = weakref.WeakSet()
+        self.reset(clock=clock, wall_clock=wall_clock)
+        _recorders.add(self)
+
+    def reset(self, *, clock: Callable[[], float] | None = None, wall_clock: Callable[[], float] = time.time) -> None:
+        """Forget everything, as a forked child must; calls that are open now are never counted."""
+        if clock is not None:
+            self.clock = clock
+            self.wall_offset = wall_clock() - clock()
+        self.buffer: deque[Record] = deque()
+        self.append = self.buffer.append
+        self.open: deque[Record] = deque()
+        self.lock = threading.Lock()
+        self._owner: int | None = None
+        self.is_held_for_fork = False
+        self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
+        self.cells = Cells()
+        self.observations: deque[tuple[Family, Labels, float]] = deque()
+        self.folded = 0
+        self.dropped = 0
+        self.overhead_seconds = 0.0
+        self._folded_since_rescan = 0
+        self._tracked: dict[tuple[str, str, bool], Target] = {}
+        for site in list(self.sites):
+            site.targets.clear()
+            site.entries.clear()
+
+    # --- admission --------------------------------------------------------------------------------------------------------
+
+    def admit(self, kind: SeriesKind, agent: str, name: str, objective: Objective | None = None) -> CallSeries | None:
+        """Return the series of a call, made on first sight; None once the limit on distinct names is reached."""
+        table = self.series[kind]
+        series = table.get((agent, name))
+        if series is None and len(table) < self.series_limit:
+            series = table.setdefault((agent, name), CallSeries(kind, clean_label(agent), clean_label(name), objective))
+            if kind is SeriesKind.TASK:
+                self.observe(catalogue.TASK_RETRIES, series.labels, 0)
+        return series
+
+    def target(
+        self, kind: SeriesKind, agent: str, name: str, *, is_entry: bool, objective: Objective | None = None
+    ) -> Target | None:
+        """Return what the events of such calls point at; None once a limit is reached, for ``overflow_target``."""
+        series = self.admit(kind, agent, name, objective)
+        run = self.admit(SeriesKind.RUN, agent, "") if is_entry else None
+        if series is None or (is_entry and run is None):
+            return None
+        return Target(series, run, clean_label(agent), clean_label(name))
+
+    def overflow_target(self, kind: SeriesKind, agent: str, name: str, *, is_entry: bool) -> Target:
+        """Return what stands for every name past the limit; each use is counted."""
+        self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 1)
+        table = self.series[kind]
+        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, OTHER, None))
+        run = None
+        if is_entry:
+            runs = self.series[SeriesKind.RUN]
+            run = self.admit(SeriesKind.RUN, agent, "")
+            run = run or runs.setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, "", None))
+        return Target(series, run, clean_label(agent), clean_label(name))
+
+    def observe(self, family: Family, labels: Labels, value: float) -> None:
+        """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
+        self.observations.append((family, labels, value))
+
+    # --- draining ---------------------------------------------------------------------------------------------------------
+
+    def relieve(self) -> None:
+        """Drain on behalf of a caller that found the buffer long; never waits below the hard limit."""
+        length = len(self.buffer)
+        must_wait = length > HARD_LIMIT and self._owner != threading.get_ident() and not sys.is_finalizing()
+        if self._acquire(is_waiting=must_wait):
+            try:
+                self._fold_batch()
+            finally:
+                self._release()
+        elif length > 2 * HARD_LIMIT:
+            try:
+                self.buffer.pop()
+                self.dropped += 1
+            except IndexError:
+                pass
+
+    def drain(self) -> None:
+        """Fold every finished call into its series; at most 2,048 records under one hold of the lock."""
+        began = time.thread_time()
+        remaining = len(self.buffer)
+        while remaining > 0 and self._acquire(is_waiting=True):
+            try:
+                self._fold_batch()
+            finally:
+                self._release()
+            remaining -= _BATCH
+        remaining = len(self.open)
+        while remaining > 0 and self._acquire(is_waiting=True):
+            try:
+                self._rescan(min(_BATCH, remaining))
+            finally:
+                self._release()
+            remaining -= _BATCH
+        if self._acquire(is_waiting=True):
+            try:
+                self._fold_observations()
+            finally:
+                self._release()
+        self.overhead_seconds += time.thread_time() - began
+
+    @property
+    def recorded(self) -> int:
+        """How many calls were recorded, those in progress included."""
+        return self.folded + len(self.open) + len(self.buffer)
+
+    def open_records(self) -> list[Record]:
+        """Return the calls that were in progress at the last drain."""
+        is_held = self._acquire(is_waiting=True)
+        try:
+            return list(self.open)
+        finally:
+            if is_held:
+                self._release()
+
+    def snapshot(self, children: list[Child]) -> list[HistogramPoint]:
+        """Copy some children of a histogram, each whole: its count and its sum are of the same calls."""
+        is_held = self._acquire(is_waiting=True)
+        try:
+            return [
+                HistogramPoint(child.label_text, child.labels, child.counts[:], child.sum, child.exemplars.copy())
+                for child in children
+            ]
+        finally:
+            if is_held:
+                self._release()
+
+    def withdraw(self, family: Family) -> None:
+        """Export ``family`` no longer, where it was set through ``observe``."""
+        self.drain()
+        self.cells.values.pop(family, None)
+
+    def tracked_target(self, agent: str, task: str, *, is_entry: bool, objective: Objective | None) -> Target:
+        """Return the target of a task that is named when it runs, by ``track`` or an ``AgentMetricsCollector``."""
+        key = (agent, task, is_entry)
+        target = self._tracked.get(key)
+        if target is None:
+            target = self.target(SeriesKind.TASK, agent, task, is_entry=is_entry, objective=objective)
+            if target is None:
+                return self.overflow_target(SeriesKind.TASK, agent, task, is_entry=is_entry)
+            self._tracked[key] = target
+        if objective is not None:
+            target.series.set_objective(objective)
+        return target
+
+    def _acquire(self, *, is_waiting: bool) -> bool:
+        # A thread that is interrupted while it drains (signal handler, GC callback) must not wait for itself; the time limit
+        # covers the instant between taking the lock and noting the owner.
+        if self._owner == threading.get_ident():
+            return False
+        is_held = self.lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else self.lock.acquire(blocking=False)
+        if is_held:
+            self._owner = threading.get_ident()
+        return is_held
+
+    def _release(self) -> None:
+        self._owner = None
+        self.lock.release()
+
+    def _fold_batch(self) -> None:
+        """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""
+        pop = self.buffer.popleft
+        keep = self.open.append
+        count = min(len(self.buffer), _BATCH)
+        kept = 0
+        for _ in range(count):
+            record = pop()
+            if record[END] is None:
+                keep(record)
+                kept += 1
+                continue
+            target, start, end, failure, span_context = record
+            if failure is not None or span_context is not None or target.run is not None:
+                self._fold(record)
+                continue
+            # What nearly every call is, written out: _fold does the same for the others.
+            series = target.series
+            child = series.success
+            duration = end - start
+            child.counts[bisect_left(series.bounds, duration)] += 1
+            child.sum += duration
+            if end > series.last_success:
+                series.last_success = end
+            if duration > series.latency_objective_seconds:
+                series.missed += 1
+        self.folded += count - kept
+        self._folded_since_rescan += count
+        # Amortised: calls that end while they are kept apart are found after as many others were folded.
+        if self._folded_since_rescan >= len(self.open):
+            self._folded_since_rescan = 0
+            self._rescan(min(_BATCH, len(self.open)))
+        if self.observations:
+            self._fold_observations()
+
+    def _rescan(self, count: int) -> None:
+        pop = self.open.popleft
+        keep = self.open.append
+        for _ in range(count):
+            record = pop()
+            if record[END] is None:
+                keep(record)
+            else:
+                self._fold(record)
+                self.folded += 1
+
+    def _fold(self, record: Record) -> None:
+        target, start, end, failure, span_context = record
+        duration = end - start
+        for series in (target.series, target.run):
+            if series is None:
+                break
+            if failure is None:
+                child = series.success
+                index = bisect_left(series.bounds, duration)
+                child.counts[index] += 1
+                child.sum += duration
+                if end > series.last_success:
+                    series.last_success = end
+                if duration > series.latency_objective_seconds:
+                    series.missed += 1
+            else:
+                child, is_overflow = series.fold_failure(duration, failure)
+                if is_overflow:
+                    self.observe(catalogue.SERIES_OVERFLOWED, (("kind", catalogue.ERROR_TYPE),), 1)
+            if span_context is not None:
+                child.exemplars[bisect_left(series.bounds, duration)] = Exemplar(
+                    format(span_context.trace_id, "032x"),
+                    format(span_context.span_id, "016x"),
+                    duration,
+                    end + self.wall_offset,
+                )
+
+    def _fold_observations(self) -> None:
+        pop = self.observations.popleft
+        for _ in range(min(len(self.observations), _BATCH)):
+            family, labels, value = pop()
+            if not self.cells.fold(family, labels, value, self.series_limit):
+                self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1, self.series_limit)
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _hold_before_fork() -> None:
+    for recorder in list(_recorders):
+        recorder.is_held_for_fork = recorder._acquire(is_waiting=True)  # noqa: SLF001 - the hooks are part of the recorder
+
+
+def _let_go_in_parent() -> None:
+    for recorder in list(_recorders):
+        if recorder.is_held_for_fork:
+            recorder._release()  # noqa: SLF001 - the hooks are part of the recorder
+
+
+def _start_anew_in_child() -> None:
+    for recorder in list(_recorders):
+        recorder.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_before_fork, after_in_parent=_let_go_in_parent, after_in_child=_start_anew_in_child)

@@ -1,0 +1,157 @@
+"""What events are folded into: the histograms and counters of one agent's task, tool, run or workflow."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from agentgauge import catalogue
+from agentgauge.catalogue import Outcome
+from agentgauge.recording.outcome import OTHER_ERROR
+from agentgauge.recording.points import Exemplar, label_text
+
+if TYPE_CHECKING:
+    from agentgauge.catalogue import Family
+    from agentgauge.recording.outcome import Failure
+    from agentgauge.recording.points import Labels
+    from agentgauge.targets import Objective
+
+__all__ = ["CallSeries", "Child", "SeriesKind", "Target", "clean_label"]
+
+_ERROR_TYPES_A_SERIES = 16
+_LABEL_LENGTH = 200
+
+
+class SeriesKind(StrEnum):
+    """What a call is; also the label ``kind`` of the overflow counter."""
+
+    TASK = "task"
+    RUN = "agent"
+    TOOL = "tool"
+    WORKFLOW = "workflow"
+
+
+_FAMILIES = {
+    SeriesKind.TASK: catalogue.TASK_DURATION,
+    SeriesKind.RUN: catalogue.INVOKE_AGENT_DURATION,
+    SeriesKind.TOOL: catalogue.EXECUTE_TOOL_DURATION,
+    SeriesKind.WORKFLOW: catalogue.INVOKE_WORKFLOW_DURATION,
+}
+
+
+class Child:
+    """One child of a histogram: a count a bucket (``+Inf`` last), the sum in seconds, and exemplars by bucket index."""
+
+    __slots__ = ("counts", "exemplars", "label_text", "labels", "sum")
+
+    def __init__(self, labels: Labels, bucket_count: int) -> None:
+        self.labels = labels
+        self.label_text = label_text(labels)
+        self.counts = [0] * bucket_count
+        self.sum = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+
+
+class CallSeries:
+    """Every series of one task, tool, workflow, or of an agent's runs; written only by whoever holds the drain."""
+
+    __slots__ = (
+        "bounds",
+        "errors",
+        "failures",
+        "family",
+        "kind",
+        "label_text",
+        "labels",
+        "last_success",
+        "latency_objective_seconds",
+        "missed",
+        "objective",
+        "success",
+    )
+
+    def __init__(self, kind: SeriesKind, agent: str, name: str, objective: Objective | None) -> None:
+        self.kind = kind
+        self.family: Family = _FAMILIES[kind]
+        self.bounds = self.family.buckets
+        values = {catalogue.AGENT: agent, catalogue.TASK: name, catalogue.TOOL: name, catalogue.WORKFLOW: name}
+        self.labels: Labels = tuple((label, values[label]) for label in self.family.labels if values.get(label))
+        self.label_text = label_text(self.labels)
+        self.success = self._child((("outcome", Outcome.SUCCESS.value),) if kind is SeriesKind.TASK else ())
+        self.failures: dict[str, Child] = {}
+        if kind is SeriesKind.TASK:
+            self.failures[Outcome.ERROR] = self._child((("outcome", Outcome.ERROR.value),))
+        self.errors: dict[str, int] = {OTHER_ERROR: 0}
+        self.last_success = float("-inf")
+        self.missed = 0
+        self.set_objective(objective)
+
+    def set_objective(self, objective: Objective | None) -> None:
+        """Promise ``objective`` from now on."""
+        self.objective = objective
+        latency = None if objective is None else objective.latency_seconds
+        self.latency_objective_seconds = float("inf") if latency is None else latency
+
+    def children(self) -> list[Child]:
+        """The histogram's children, success first."""
+        return [self.success, *self.failures.values()]
+
+    def fold_failure(self, duration: float, failure: Failure) -> tuple[Child, bool]:
+        """Count a call that did not succeed; return the child it went to and whether its error type was past the limit."""
+        is_task = self.kind is SeriesKind.TASK
+        is_bad = failure.outcome in (Outcome.ERROR, Outcome.TIMEOUT)
+        error_type = failure.error_type
+        is_overflow = False
+        if is_bad or not is_task:
+            if error_type not in self.errors and len(self.errors) > _ERROR_TYPES_A_SERIES:
+                error_type, is_overflow = OTHER_ERROR, True
+            self.errors[error_type] = self.errors.get(error_type, 0) + 1
+        key = failure.outcome.value if is_task else error_type
+        child = self.failures.get(key)
+        if child is None:
+            child = self.failures[key] = self._child((("outcome" if is_task else catalogue.ERROR_TYPE, key),))
+        child.counts[bisect_left(self.bounds, duration)] += 1
+        child.sum += duration
+        return child, is_overflow
+
+    def _child(self, extra: Labels) -> Child:
+        return Child((*self.labels, *extra), len(self.bounds) + 1)
+
+
+class Target:
+    """What a call's event points at: where it is folded, and how its span is called."""
+
+    __slots__ = ("agent", "attributes", "run", "series", "span_name")
+
+    def __init__(self, series: CallSeries, run: CallSeries | None, agent: str, name: str) -> None:
+        """Point at ``series`` and, for the call that enters an agent, at that agent's ``run`` too."""
+        self.series = series
+        self.run = run
+        self.agent = agent
+        self.span_name, self.attributes = _span_identity(SeriesKind.RUN if run is not None else series.kind, agent, name)
+
+
+def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[str, Any]]:
+    """Name a span and its attributes by the GenAI semantic conventions; those have no operation for a task inside a run."""
+    match kind:
+        case SeriesKind.RUN:
+            operation, subject = "invoke_agent", agent
+            attributes = {"agent.task": name}
+        case SeriesKind.TASK:
+            operation, subject = "execute_task", name
+            attributes = {"agent.task": name}
+        case SeriesKind.TOOL:
+            operation, subject = "execute_tool", name
+            attributes = {"gen_ai.tool.name": name, "gen_ai.tool.type": "function"}
+        case SeriesKind.WORKFLOW:
+            operation, subject = "invoke_workflow", name
+            attributes = {"gen_ai.workflow.name": name}
+    if agent and kind is not SeriesKind.WORKFLOW:
+        attributes["gen_ai.agent.name"] = agent
+    return f"{operation} {subject}", {"gen_ai.operation.name": operation, **attributes}
+
+
+def clean_label(value: object) -> str:
+    """Make any value fit for a label: text that UTF-8 can encode, at most 200 characters."""
+    return str(value)[:_LABEL_LENGTH].encode("utf-8", "replace").decode()
