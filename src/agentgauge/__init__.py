@@ -2,10 +2,10 @@
 
 from agentgauge.config import Config
 from agentgauge.errors import AgentgaugeError, ConfigurationError
+from agentgauge.monitor import start, stop
 from agentgauge.recording.decorators import agent, task, tool, track, workflow
 from agentgauge.targets import Objective, Threshold
-
-__version__ = "0.1.0"
+from agentgauge.version import __version__
 
 __all__ = [
     "AgentgaugeError",
@@ -13,7 +13,10 @@ __all__ = [
     "ConfigurationError",
     "Objective",
     "Threshold",
+    "__version__",
     "agent",
+    "start",
+    "stop",
     "task",
     "tool",
     "track",

@@ -12,6 +12,7 @@ from agentgauge.errors import contain_internal_errors, contained_errors
 from agentgauge.recording.points import HistogramPoint, Point, RecordedFamily, label_text
 from agentgauge.recording.recorder import END, START, TARGET
 from agentgauge.recording.series import SeriesKind
+from agentgauge.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,6 +118,7 @@ class RecorderCollector:
 
     def _self_observation(self) -> Iterator[Metric]:
         recorder = self._recorder
+        yield _points(catalogue.BUILD_INFO, [_point((("version", __version__),), 1)])
         yield _points(catalogue.EVENTS_RECORDED, [_point((), recorder.recorded)])
         yield _points(catalogue.EVENTS_DROPPED, [_point((), recorder.dropped)])
         yield _points(catalogue.OVERHEAD, [_point((), recorder.overhead_seconds)])

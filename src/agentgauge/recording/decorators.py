@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["agent", "task", "tool", "track", "workflow"]
 
-F = TypeVar("F")
+F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any] | property")
 
 
 @overload
