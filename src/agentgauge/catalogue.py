@@ -243,7 +243,10 @@ COLLECTOR_DURATION = Family(
 
 CPU_TIME = Family("system_cpu_time_seconds_total", Kind.COUNTER, "Time that the CPUs spent, by mode.", "seconds", ("cpu_mode",))
 CPU_UTILIZATION = Family(
-    "system_cpu_utilization_ratio", Kind.GAUGE, "Share of CPU time not spent idle since the reading before.", "ratio"
+    "system_cpu_utilization_ratio",
+    Kind.GAUGE,
+    "Share of CPU time spent neither idle nor waiting for disks, since the reading before.",
+    "ratio",
 )
 CPU_CORES = Family("system_cpu_logical_cores", Kind.GAUGE, "Logical CPUs of the host.")
 LOAD_1M = Family("system_cpu_load_average_1m", Kind.GAUGE, "Average of runnable threads over 1 minute.")
@@ -267,7 +270,7 @@ FILESYSTEM_USAGE = Family(
 FILESYSTEM_UTILIZATION = Family(
     "system_filesystem_utilization_ratio",
     Kind.GAUGE,
-    "Share of a file system's space that unprivileged programs cannot use any more.",
+    "Share in use of the space that a file system offers to unprivileged programs, as df shows it.",
     "ratio",
     ("system_device", "system_filesystem_mountpoint", "system_filesystem_type"),
 )

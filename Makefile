@@ -1,0 +1,56 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# $(call install,EXTRAS): make the environment where there is none, and install agentgauge with these extras.
+COMMA := ,
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "agentgauge needs Python 3.11 or later, $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo "$(PYTHON) cannot make environments: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing agentgauge[$(1)] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
+endef
+
+.PHONY: demo test bench lint dashboards clean
+
+# Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/research_swarm.py $(ARGS)
+
+# Everything that must hold: lint, types, import contract, tests, promtool, dashboards, docs.
+test: $(VENV)/.dev
+	@sh tests/install_servers.sh
+	$(MAKE) --no-print-directory lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What a decorated call costs: make bench ARGS="--json figures.json"
+bench: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+# Rebuild what is committed but generated: dashboards/*.json and docs/metrics.md.
+dashboards: $(VENV)/.dev
+	$(BIN)/python dashboards/build
+
+$(VENV)/.demo: pyproject.toml
+	$(call install,dspy$(COMMA)cli)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(call install,dev)
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
