@@ -50,7 +50,7 @@ class Isolation:
     recorder: Recorder
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Return the value of one sample, or None where there is no such series: ``value("agentgauge_events_recorded_total")``."""
+        """Return one sample's value, None where there is no such series: ``value("agentgauge_events_recorded_total")``."""
         return self.registry.get_sample_value(name, labels)
 
 

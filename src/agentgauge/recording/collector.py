@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["RecorderCollector"]
 
 _CHILDREN_A_HOLD = 64
+_HOT_HOOKS = ("start", "end", "drain")  # shown before anything happens there, so that rate() sees the first fault
 
 
 class RecorderCollector:
@@ -122,10 +123,8 @@ class RecorderCollector:
         yield _points(catalogue.EVENTS_RECORDED, [_point((), recorder.recorded)])
         yield _points(catalogue.EVENTS_DROPPED, [_point((), recorder.dropped)])
         yield _points(catalogue.OVERHEAD, [_point((), recorder.overhead_seconds)])
-        yield _points(
-            catalogue.INTERNAL_ERRORS,
-            [_point((("hook", hook),), count) for hook, count in list(contained_errors.count_by_hook.items())],
-        )
+        faults = {**dict.fromkeys(_HOT_HOOKS, 0), **contained_errors.count_by_hook}
+        yield _points(catalogue.INTERNAL_ERRORS, [_point((("hook", hook),), count) for hook, count in faults.items()])
 
 
 def _point(labels: Labels, value: float) -> Point:

@@ -10,13 +10,13 @@ from agentgauge.config import is_disabled
 from agentgauge.errors import ConfigurationError
 from agentgauge.recording.call import TrackedCall
 from agentgauge.recording.default import default_recorder
-from agentgauge.recording.series import SeriesKind
-from agentgauge.recording.site import AGENT_ATTRIBUTE, Site, current_agent
-from agentgauge.recording.wrappers import SITE_ATTRIBUTE, wrap_function
+from agentgauge.recording.series import SeriesKind, clean_label
+from agentgauge.recording.site import AGENT_ATTRIBUTE, SITE_ATTRIBUTE, Site, current_agent, function_of, sites_of
+from agentgauge.recording.wrappers import wrap_function
 from agentgauge.targets import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextvars import Token
     from types import TracebackType
 
@@ -178,7 +178,7 @@ def _decorate_methods(subject: type, kind: SeriesKind, name: str | None, objecti
         for attribute, value in vars(subject).items()
         if (attribute == "__call__" or not attribute.startswith("_"))
         and (inspect.isfunction(value) or isinstance(value, staticmethod | classmethod))
-        and not hasattr(_function_of(value), SITE_ATTRIBUTE)
+        and not hasattr(function_of(value), SITE_ATTRIBUTE)
     }
     if not methods:
         raise ConfigurationError(
@@ -194,42 +194,44 @@ def _decorate_methods(subject: type, kind: SeriesKind, name: str | None, objecti
 
 
 def _decorate_agent(subject: Any, name: str | None, objective: Objective | None) -> Any:
-    if not isinstance(subject, type):
-        inner = getattr(_function_of(subject), SITE_ATTRIBUTE, None)
-        given = name or _name_of(subject)
-        if inner is None:
-            return _decorate(subject, SeriesKind.TASK, None, objective, owner=given)
+    given = clean_label(name or _name_of(subject))
+    if isinstance(subject, type):
         if objective is not None:
-            raise ConfigurationError(f"objective of @agent on {_name_of(subject)}: give it to the @task below")
-        inner.agent = given
-        return subject
+            raise ConfigurationError(f"objective of @agent on the class {subject.__name__}: give it to the class's tasks")
+        return _decorate_agent_class(subject, given)
+    inner = getattr(function_of(subject), SITE_ATTRIBUTE, None)
+    if inner is None:
+        return _decorate(subject, SeriesKind.TASK, None, objective, owner=given)
+    if inner.agent is not None:
+        raise ConfigurationError(f"{_name_of(subject)} belongs to the agent {inner.agent!r} already: keep one @agent")
+    if inner.kind is SeriesKind.WORKFLOW:
+        raise ConfigurationError(f"{_name_of(subject)} is a workflow over several agents: take @agent away, or make it a @task")
     if objective is not None:
-        raise ConfigurationError(f"objective of @agent on the class {subject.__name__}: give it to the class's tasks")
-    given = name or subject.__name__
-    if not any(True for _ in _sites(subject)):
-        _decorate_methods(subject, SeriesKind.TASK, None, None)
-    setattr(subject, AGENT_ATTRIBUTE, given)
-    for site in _sites(subject):
-        site.belong_to(given)
+        raise ConfigurationError(f"objective of @agent on {_name_of(subject)}: give it to the @task below")
+    inner.name_agent(given)
     return subject
 
 
-def _sites(subject: type) -> Iterator[Site]:
-    for owner in subject.__mro__:
-        for value in vars(owner).values():
-            site = getattr(_function_of(value), SITE_ATTRIBUTE, None)
-            if isinstance(site, Site):
-                yield site
-
-
-def _function_of(value: Any) -> Any:
-    if isinstance(value, staticmethod | classmethod):
-        return value.__func__
-    return value.fget if isinstance(value, property) else value
+def _decorate_agent_class(subject: type, name: str) -> type:
+    if AGENT_ATTRIBUTE in vars(subject):
+        already = vars(subject)[AGENT_ATTRIBUTE]
+        raise ConfigurationError(f"{subject.__name__} is the agent {already!r} already: keep one @agent")
+    if not any(True for base in subject.__mro__ for _ in sites_of(base)):
+        _decorate_methods(subject, SeriesKind.TASK, None, None)
+    setattr(subject, AGENT_ATTRIBUTE, name)
+    for base in subject.__mro__:
+        for site, is_static in sites_of(base):
+            if site.agent is not None or site.kind is SeriesKind.WORKFLOW:
+                continue
+            if not is_static:
+                site.belong_to(name)
+            elif base is subject:  # nothing tells through which subclass an inherited one is called
+                site.name_agent(name)
+    return subject
 
 
 def _name_of(subject: Any) -> str:
     while isinstance(subject, functools.partial):
         subject = subject.func
-    subject = _function_of(subject)
+    subject = function_of(subject)
     return str(getattr(subject, "__name__", None) or type(subject).__name__)

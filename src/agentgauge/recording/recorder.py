@@ -1,6 +1,6 @@
 """The event buffer and its drain: calls are appended as they start, and folded into series later.
 
-The rules that keep it harmless, with their reasons, are decision 1 of docs/architecture/decisions.md.
+The rules that keep it harmless, with their reasons, are decisions 1 and 2 of ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Recorder:
         self.overhead_seconds = 0.0
         self._folded_since_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
+        for kind in SeriesKind:
+            self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
         for site in list(self.sites):
             site.targets.clear()
             site.entries.clear()
@@ -243,7 +245,7 @@ class Recorder:
             duration = end - start
             child.counts[bisect_left(series.bounds, duration)] += 1
             child.sum += duration
-            if end > series.last_success:
+            if end > series.last_success:  # noqa: PLR1730 - max() costs a call
                 series.last_success = end
             if duration > series.latency_objective_seconds:
                 series.missed += 1
@@ -278,7 +280,7 @@ class Recorder:
                 index = bisect_left(series.bounds, duration)
                 child.counts[index] += 1
                 child.sum += duration
-                if end > series.last_success:
+                if end > series.last_success:  # noqa: PLR1730 - max() costs a call
                     series.last_success = end
                 if duration > series.latency_objective_seconds:
                     series.missed += 1

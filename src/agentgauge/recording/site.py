@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import SeriesKind, clean_label
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import Target
     from agentgauge.targets import Objective
 
-__all__ = ["AGENT_ATTRIBUTE", "Site", "current_agent"]
+__all__ = ["AGENT_ATTRIBUTE", "SITE_ATTRIBUTE", "Site", "current_agent", "function_of", "sites_of"]
 
 AGENT_ATTRIBUTE = "__agentgauge_agent__"
 """Where ``@agent`` on a class leaves the agent's name."""
+
+SITE_ATTRIBUTE = "__agentgauge_site__"
+"""Where a wrapper keeps its site: how ``@agent`` on a class finds its tasks, and how a second decorator finds the first."""
 
 current_agent: ContextVar[str] = ContextVar("agentgauge_agent", default="")
 
@@ -26,40 +32,30 @@ class Site:
     ``targets`` is the hot path's table, from the current agent's name to the target; a miss goes to ``enter``.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "agent",
-        "entries",
-        "has_many_owners",
-        "is_owned",
-        "kind",
-        "name",
-        "objective",
-        "recorder",
-        "targets",
-    )
+    __slots__ = ("__weakref__", "agent", "entries", "kind", "name", "objective", "owners", "recorder", "targets")
 
     def __init__(self, kind: SeriesKind, name: str, agent: str | None, objective: Objective | None, recorder: Recorder) -> None:
         self.kind = kind
-        self.name = name
+        self.name = clean_label(name)
         self.agent = agent
         self.objective = objective
         self.recorder = recorder
-        self.is_owned = False
-        self.has_many_owners = False
+        self.owners: set[str] = set()
         self.targets: dict[str, Target] = {}
         self.entries: dict[tuple[str, bool], Target] = {}
         recorder.sites.add(self)
 
+    def name_agent(self, agent: str) -> None:
+        """Belong to ``agent``, whatever class the function is in."""
+        self.agent = agent
+        self._forget()
+
     def belong_to(self, agent: str) -> None:
-        """Belong to a class that ``@agent`` names; with more than one such class, the instance decides at every call."""
-        if self.kind is SeriesKind.WORKFLOW:
-            return
-        self.is_owned = True
-        if self.agent is None or self.agent == agent:
-            self.agent = agent
-        else:
-            self.has_many_owners = True
+        """Be a method of a class that ``@agent`` names, where the instance or class decides at every call."""
+        self.owners.add(agent)
+        self._forget()
+
+    def _forget(self) -> None:
         self.targets.clear()
         self.entries.clear()
 
@@ -70,23 +66,48 @@ class Site:
             The target, and what ``current_agent.reset`` needs where the call entered an agent.
         """
         current = current_agent.get()
-        agent = self._owner(args) or self.agent or current
+        if self.kind is SeriesKind.WORKFLOW:
+            agent, series_agent = current, ""
+        else:
+            agent = series_agent = self.agent or self._owner(args) or current
         is_entry = agent != current
         is_run = is_entry and self.kind is SeriesKind.TASK
         target = self.entries.get((agent, is_run))
         if target is None:
-            target = self.recorder.target(self.kind, agent, self.name, is_entry=is_run, objective=self.objective)
+            target = self.recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
             if target is None:
-                target = self.recorder.overflow_target(self.kind, agent, self.name, is_entry=is_run)
+                target = self.recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
             else:
                 self.entries[agent, is_run] = target
-                if not is_entry and not self.has_many_owners:
+                # Only where no instance could decide otherwise.
+                if not is_entry and self.owners <= {current}:
                     self.targets[current] = target
-        return target, current_agent.set(target.agent) if is_entry else None
+        return target, current_agent.set(agent) if is_entry else None
 
     def _owner(self, args: tuple[Any, ...]) -> str | None:
-        if not self.is_owned or not args:
+        """Find the agent of the instance or class that this is a method of."""
+        if not args:
             return None
-        owner = args[0] if isinstance(args[0], type) else type(args[0])
-        name = getattr(owner, AGENT_ATTRIBUTE, None)
-        return name if isinstance(name, str) else None
+        owner = args[0] if issubclass(type(args[0]), type) else type(args[0])
+        name = next((vars(base)[AGENT_ATTRIBUTE] for base in owner.__mro__ if AGENT_ATTRIBUTE in vars(base)), None)
+        if name is not None and name not in self.owners:
+            # An agent's object may be the first argument of a function that is no method of it.
+            if not any(site is self and not is_static for base in owner.__mro__ for site, is_static in sites_of(base)):
+                return None
+            self.belong_to(name)
+        return name
+
+
+def sites_of(owner: type) -> Iterator[tuple[Site, bool]]:
+    """Yield the decorated functions that a class itself defines, and whether each is static."""
+    for value in list(vars(owner).values()):
+        site = inspect.getattr_static(function_of(value), SITE_ATTRIBUTE, None)  # a lazy proxy would run its own code
+        if isinstance(site, Site):
+            yield site, isinstance(value, staticmethod)
+
+
+def function_of(attribute: Any) -> Any:
+    """Return the function behind a static method, a class method or a property; anything else is returned as it is."""
+    if isinstance(attribute, staticmethod | classmethod):
+        return attribute.__func__
+    return attribute.fget if isinstance(attribute, property) else attribute

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agentgauge.errors import report_internal_error
 from agentgauge.recording.call import Call, end_call
 from agentgauge.recording.recorder import END, SOFT_LIMIT
-from agentgauge.recording.site import current_agent
+from agentgauge.recording.site import SITE_ATTRIBUTE, current_agent
 from agentgauge.recording.tracing import open_span, provider_cell
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from agentgauge.recording.site import Site
 
-__all__ = ["SITE_ATTRIBUTE", "wrap_function"]
-
-SITE_ATTRIBUTE = "__agentgauge_site__"
-"""Where a wrapper keeps its site: how ``@agent`` on a class finds its tasks, and how a second decorator finds the first."""
+__all__ = ["wrap_function"]
 
 
 def wrap_function(function: Callable[..., Any], site: Site) -> Callable[..., Any]:

@@ -1,0 +1,145 @@
+"""The registry as a page, in Prometheus text 0.0.4 or OpenMetrics 1.0, written in chunks that are never joined."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_latest_openmetrics
+from prometheus_client.utils import floatToGoString
+
+from agentgauge.catalogue import Kind
+from agentgauge.errors import contain_internal_errors
+from agentgauge.exposition.families import is_named, merge
+from agentgauge.recording.points import HistogramPoint, RecordedFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.core import Metric
+    from prometheus_client.registry import Collector
+
+    from agentgauge.catalogue import Family
+    from agentgauge.recording.points import Exemplar
+
+__all__ = ["render"]
+
+_CHUNK_BYTES = 65536  # one C call over it (join, encode, compress) holds up other threads for well under a millisecond
+_LABELS = "\0"  # stands in a template for a child's labels
+_number: Callable[[float], str] = floatToGoString  # prometheus_client does not type it
+_openmetrics_page: Callable[[Collector], bytes] = generate_latest_openmetrics  # nor this
+_TYPE_IN_TEXT = {Kind.INFO: "gauge", Kind.STATE_SET: "gauge"}
+
+
+def render(registry: Collector, *, openmetrics: bool, names: frozenset[str] = frozenset()) -> Iterator[bytes]:
+    """Collect ``registry`` at once and write what it yields while the chunks are read.
+
+    Families of one name are written as one, since a second HELP line is invalid in both formats: of a series that comes from
+    two collectors the first is shown. A family that cannot be written is left out and counted as an internal error.
+
+    Args:
+        registry: A ``CollectorRegistry``, or anything else with ``collect()``.
+        openmetrics: Write OpenMetrics 1.0 instead of Prometheus text 0.0.4.
+        names: Show only families that have one of these names, or samples with one; all when empty. This is no
+            ``restricted_registry()``, which never asks collectors that describe no names.
+
+    Raises:
+        Exception: What a collector of the registry raised.
+    """
+    groups: dict[str, list[Metric]] = {}
+    for metric in registry.collect():
+        if not names or is_named(metric, names):
+            groups.setdefault(_page_name(metric, openmetrics=openmetrics), []).append(metric)
+    return _chunks(_pieces(groups, openmetrics=openmetrics))
+
+
+def _pieces(groups: dict[str, list[Metric]], *, openmetrics: bool) -> Iterator[bytes]:
+    for group in groups.values():
+        with contain_internal_errors("exposition"):
+            metric = merge(group)
+            if isinstance(metric, RecordedFamily):
+                yield from _recorded(metric, openmetrics=openmetrics)
+            elif openmetrics:
+                yield _openmetrics_page(_Alone(metric)).removesuffix(b"# EOF\n")
+            else:
+                yield generate_latest(_Alone(metric))
+    if openmetrics:
+        yield b"# EOF\n"
+
+
+def _chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered.clear()
+            size = 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+def _page_name(metric: Metric, *, openmetrics: bool) -> str:
+    suffix = "" if openmetrics else {"counter": "_total", "info": "_info"}.get(metric.type, "")
+    return metric.name + suffix
+
+
+class _Alone:
+    """A registry of one family."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
+
+
+def _recorded(metric: RecordedFamily, *, openmetrics: bool) -> Iterator[bytes]:
+    family = metric.family
+    yield _metadata(family, openmetrics=openmetrics).encode()
+    lines = _histogram_lines if family.kind is Kind.HISTOGRAM else _plain_lines
+    write_labelled, write_bare = lines(family, _LABELS), lines(family, "")
+    for point in metric.points():
+        if isinstance(point, HistogramPoint):
+            values: list[object] = list(accumulate(point.counts))
+            total = values[-1]
+            if openmetrics:
+                for index, exemplar in point.exemplars.items():
+                    values[index] = f"{values[index]}{_exemplar(exemplar)}"
+            text = (write_labelled if point.label_text else write_bare) % (*values, total, _number(point.sum))
+        else:
+            text = (write_labelled if point.label_text else write_bare) % _number(point.value)
+        # after the values, so that no label is read as a format; "replace", since a lone surrogate must not cost the page
+        yield text.replace(_LABELS, point.label_text).encode(errors="replace")
+
+
+def _metadata(family: Family, *, openmetrics: bool) -> str:
+    text = family.help.replace("\\", r"\\").replace("\n", r"\n")
+    if not openmetrics:
+        return f"# HELP {family.name} {text}\n# TYPE {family.name} {_TYPE_IN_TEXT.get(family.kind, family.kind)}\n"
+    unit = f"# UNIT {family.base_name} {family.unit}\n" if family.unit else ""
+    text = text.replace('"', r"\"")
+    return f"# HELP {family.base_name} {text}\n# TYPE {family.base_name} {family.kind}\n{unit}"
+
+
+def _histogram_lines(family: Family, labels: str) -> str:
+    bounds = [*map(_number, family.buckets), "+Inf"]
+    buckets = "".join(_line(f"{family.name}_bucket", ",".join(filter(None, (labels, f'le="{bound}"')))) for bound in bounds)
+    return buckets + _line(f"{family.name}_count", labels) + _line(f"{family.name}_sum", labels)
+
+
+def _plain_lines(family: Family, labels: str) -> str:
+    return _line(family.name, labels)
+
+
+def _line(name: str, labels: str) -> str:
+    braces = f"{{{labels}}}" if labels else ""
+    return f"{name}{braces}".replace("%", "%%") + " %s\n"
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    value = _number(exemplar.value)
+    return f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}} {value} {exemplar.timestamp}'

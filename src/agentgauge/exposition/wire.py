@@ -1,0 +1,161 @@
+"""HTTP/1.1 on a socket, as far as scrapes and probes need it: one request, one response, then the connection ends."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentgauge.exposition.response import Response
+
+__all__ = ["HeadTooLargeError", "MalformedHeadError", "Request", "drain", "parse_headers", "parse_request", "read_head", "send"]
+
+HEAD_BYTES = 16384
+_DRAIN_SECONDS = 0.5
+_REQUEST_LINE = re.compile(r"([A-Z]+) (\S+) HTTP/1\.(\d)")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+
+
+class MalformedHeadError(Exception):
+    """What arrived is no HTTP/1 message."""
+
+
+class HeadTooLargeError(Exception):
+    """The lines before the body are longer than ``HEAD_BYTES``."""
+
+
+class Request(NamedTuple):
+    """The head of a request; header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    can_read_chunks: bool
+
+
+def read_head(sock: socket.socket, deadline: float) -> str | None:
+    """Read up to the blank line that ends the head of a message.
+
+    Args:
+        sock: The connection.
+        deadline: When to give up, on ``time.monotonic()``.
+
+    Returns:
+        The head, or ``None`` where the peer ended the connection before.
+
+    Raises:
+        HeadTooLargeError: More than 16 KiB came without a blank line.
+        TimeoutError: The deadline passed.
+        OSError: The connection broke.
+    """
+    received = b""
+    while not (end := _END_OF_HEAD.search(received)):
+        if len(received) > HEAD_BYTES:
+            raise HeadTooLargeError
+        _limit(sock, deadline)
+        chunk = sock.recv(4096)
+        if not chunk:
+            return None
+        received += chunk
+    return received[: end.start()].decode("latin-1")
+
+
+def parse_request(head: str) -> Request:
+    """Take the head of a request apart.
+
+    Raises:
+        MalformedHeadError: It is not one of HTTP/1.
+    """
+    line, _, lines = head.partition("\n")
+    match = _REQUEST_LINE.fullmatch(line.rstrip("\r"))
+    if match is None:
+        raise MalformedHeadError
+    return Request(match[1], match[2], parse_headers(lines), can_read_chunks=match[3] != "0")
+
+
+def parse_headers(lines: str) -> dict[str, str]:
+    """Take header lines apart: names in lower case, values of repeated ones joined by commas (RFC 9110, 5.3).
+
+    Raises:
+        MalformedHeadError: A line has no colon.
+    """
+    headers: dict[str, str] = {}
+    for line in filter(None, lines.split("\n")):
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise MalformedHeadError
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+    return headers
+
+
+def shake_hands(sock: socket.socket, deadline: float) -> None:
+    """Finish the TLS handshake of a wrapped socket.
+
+    Raises:
+        TimeoutError: The deadline, on ``time.monotonic()``, passed.
+        OSError: The connection broke, or the peer does not speak TLS.
+    """
+    if isinstance(sock, ssl.SSLSocket):
+        _limit(sock, deadline)
+        sock.do_handshake()
+
+
+def send(sock: socket.socket, request: Request | None, response: Response, deadline: float, *extra: tuple[str, str]) -> None:
+    """Send ``response`` with ``extra`` headers; ``request`` is ``None`` where it could not be read.
+
+    Raises:
+        TimeoutError: The deadline, on ``time.monotonic()``, passed.
+        OSError: The connection broke.
+    """
+    has_length = any(name == "Content-Length" for name, _ in response.headers)
+    is_chunked = not has_length and request is not None and request.can_read_chunks
+    headers = [*response.headers, *extra, ("Date", formatdate(usegmt=True)), ("Connection", "close")]
+    if is_chunked:
+        headers.append(("Transfer-Encoding", "chunked"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    _send_all(sock, f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n{lines}\r\n".encode("latin-1"), deadline)
+    if request is None or request.method != "HEAD":
+        for chunk in _framed(response) if is_chunked else response.body:
+            _send_all(sock, chunk, deadline)
+
+
+def drain(sock: socket.socket) -> None:
+    """End our side and read on for a moment: unread bytes at a close would take the response back from the peer (RST).
+
+    Raises:
+        OSError: The connection broke, or the peer keeps its side open.
+    """
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    _limit(sock, deadline)
+    if isinstance(sock, ssl.SSLSocket):
+        sock.unwrap()
+        return
+    sock.shutdown(socket.SHUT_WR)
+    while sock.recv(65536):
+        _limit(sock, deadline)
+
+
+def _framed(response: Response) -> Iterator[bytes]:
+    for chunk in response.body:
+        yield b"%x\r\n%b\r\n" % (len(chunk), chunk)
+    yield b"0\r\n\r\n"
+
+
+def _send_all(sock: socket.socket, data: bytes, deadline: float) -> None:
+    _limit(sock, deadline)
+    sock.sendall(data)  # its timeout is for all of it
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    sock.settimeout(remaining)
