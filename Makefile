@@ -41,7 +41,7 @@ bench: $(VENV)/.dev
 
 # Rebuild what is committed but generated: dashboards/*.json and docs/metrics.md.
 dashboards: $(VENV)/.dev
-	$(BIN)/python dashboards/build
+	$(BIN)/python -m dashboards.build
 
 $(VENV)/.demo: pyproject.toml
 	$(call install,dspy$(COMMA)cli)

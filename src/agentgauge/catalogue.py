@@ -74,7 +74,7 @@ ERROR_TYPE = "error_type"
 INVOKE_AGENT_DURATION = Family(
     "gen_ai_invoke_agent_duration_seconds",
     Kind.HISTOGRAM,
-    "GenAI agent invocation duration.",
+    "Measures the duration of an in-process agent invocation.",
     "seconds",
     (AGENT, ERROR_TYPE),
     _doubling(0.1, 13),
@@ -82,7 +82,7 @@ INVOKE_AGENT_DURATION = Family(
 EXECUTE_TOOL_DURATION = Family(
     "gen_ai_execute_tool_duration_seconds",
     Kind.HISTOGRAM,
-    "GenAI tool execution duration.",
+    "Measures the duration of a tool execution.",
     "seconds",
     (AGENT, TOOL, ERROR_TYPE),
     _doubling(0.01, 14),
@@ -90,7 +90,7 @@ EXECUTE_TOOL_DURATION = Family(
 INVOKE_WORKFLOW_DURATION = Family(
     "gen_ai_invoke_workflow_duration_seconds",
     Kind.HISTOGRAM,
-    "GenAI workflow invocation duration.",
+    "Measures the duration of a workflow execution.",
     "seconds",
     (WORKFLOW, ERROR_TYPE),
     (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200),
@@ -142,7 +142,7 @@ TASK_INPUT_SIZE = Family(
 TASK_PROTOCOL_FAULTS = Family(
     "agent_task_protocol_faults_total",
     Kind.COUNTER,
-    "Task reports that did not fit the task's life: an unknown, duplicate, already ended or evicted task id.",
+    "Reports about an agent that did not fit: an unknown, duplicate, already ended or evicted task id, or a bad value.",
     "",
     (AGENT, "fault"),
 )

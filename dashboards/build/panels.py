@@ -1,0 +1,167 @@
+"""The kinds of panels that the dashboards are made of: each has a title, a question, a unit, thresholds and named series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.models.common import (
+    DataSourceRef,
+    GraphThresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    StackingMode,
+    TooltipDisplayMode,
+    VisibilityMode,
+)
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, Threshold, ThresholdsMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["DATASOURCE", "Query", "latency", "number", "series", "states", "table_of"]
+
+DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+_HEIGHT = 8
+_STAT_HEIGHT = 4
+_LINES = "/(limit|objective)$/"
+_LINE_STYLE = [
+    DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
+    DynamicConfigValue("custom.fillOpacity", 0),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query of a panel.
+
+    Attributes:
+        expression: PromQL, with the dashboard's variables.
+        legend: What a series is called, by its labels; a legend that ends in ``limit`` or ``objective`` is drawn as a line
+            that other series are read against.
+    """
+
+    expression: str
+    legend: str
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the series is what others are read against."""
+        return self.legend.endswith(("limit", "objective"))
+
+
+def series(
+    title: str,
+    question: str,
+    unit: str,
+    *queries: Query,
+    width: int = 8,
+    no_value: str = "",
+    is_stacked: bool = False,
+    limit: float | None = None,
+    has_exemplars: bool = False,
+) -> timeseries.Panel:
+    """Draw queries over time.
+
+    Args:
+        title: The panel's title.
+        question: The question that the panel answers.
+        unit: Grafana's name of the unit.
+        queries: What is drawn.
+        width: Columns out of 24.
+        no_value: What stands there when there are no series, where that is normal.
+        is_stacked: Pile the series up, for parts of a whole.
+        limit: A fixed limit to draw, in ``unit``.
+        has_exemplars: Mark single measured calls that lead to their traces.
+    """
+    style = GraphThresholdsStyleMode.OFF if limit is None else GraphThresholdsStyleMode.DASHED
+    panel = timeseries.Panel().thresholds_style(common.GraphThresholdsStyleConfig().mode(style))
+    panel = _common(panel, title, question, unit, no_value=no_value, width=width).thresholds(_thresholds(limit))
+    panel = panel.line_width(1).fill_opacity(30 if is_stacked else 10).show_points(VisibilityMode.AUTO).axis_soft_min(0)
+    panel = panel.legend(_legend()).tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+    if is_stacked:
+        panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    if any(query.is_line for query in queries):
+        panel = panel.override_by_regexp(_LINES, _LINE_STYLE)
+    for index, query in enumerate(queries):
+        target = _target(query, chr(ord("A") + index)).range()
+        panel = panel.with_target(target.exemplar(exemplar=True) if has_exemplars and not query.is_line else target)
+    return panel
+
+
+def latency(title: str, question: str, *queries: Query, width: int = 8, no_value: str = "no call") -> timeseries.Panel:
+    """Draw durations over time, with exemplars that lead from a slow call to its trace."""
+    return series(title, question, "s", *queries, width=width, no_value=no_value, has_exemplars=True)
+
+
+def number(
+    title: str, question: str, unit: str, expression: str, *, no_value: str, steps: Mapping[float, str] | None = None
+) -> stat.Panel:
+    """Show one number for the chosen time range.
+
+    Args:
+        title: The panel's title.
+        question: The question that the panel answers.
+        unit: Grafana's name of the unit.
+        expression: PromQL with one element as its result.
+        no_value: What stands there when there is no element.
+        steps: Colours by the value from which they hold; below the first one it is green.
+    """
+    panel = _common(stat.Panel(), title, question, unit, no_value=no_value, width=4, height=_STAT_HEIGHT)
+    return panel.thresholds(_steps(steps or {})).with_target(_target(Query(expression, title)).instant())
+
+
+def table_of(
+    title: str, question: str, unit: str, expression: str, columns: Sequence[str], *, width: int = 8, no_value: str
+) -> table.Panel:
+    """List the elements that an expression has now, the largest first.
+
+    Args:
+        title: The panel's title.
+        question: The question that the panel answers.
+        unit: Grafana's name of the value's unit.
+        expression: PromQL, evaluated at the end of the time range.
+        columns: The labels to show, in their order, before the value.
+        width: Columns out of 24.
+        no_value: What stands there when there are no rows.
+    """
+    order = {name: index for index, name in enumerate((*columns, "Value"))}
+    keep = DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(order)}})
+    sort = DataTransformerConfig(id_val="organize", options={"indexByName": order, "excludeByName": {}, "renameByName": {}})
+    panel = _common(table.Panel(), title, question, unit, no_value=no_value, width=width).thresholds(_thresholds(None))
+    target = _target(Query(expression, "")).instant().format(PromQueryFormat.TABLE)
+    by_value = common.TableSortByFieldState().display_name("Value").desc(True)
+    return panel.with_target(target).with_transformation(keep).with_transformation(sort).sort_by([by_value])
+
+
+def states(title: str, question: str, query: Query, *, width: int, no_value: str) -> statetimeline.Panel:
+    """Draw which of several states held when: one lane a series, coloured while its value is 1."""
+    panel = _common(statetimeline.Panel(), title, question, "short", no_value=no_value, width=width)
+    panel = panel.thresholds(_steps({1: "blue"}, base="transparent")).show_value(VisibilityMode.NEVER).legend(_legend())
+    return panel.with_target(_target(query).range())
+
+
+def _common(panel: Any, title: str, question: str, unit: str, *, no_value: str, width: int, height: int = _HEIGHT) -> Any:
+    panel = panel.title(title).description(question).unit(unit).datasource(DATASOURCE).span(width).height(height)
+    return panel.no_value(no_value) if no_value else panel
+
+
+def _target(query: Query, ref_id: str = "A") -> prometheus.Dataquery:
+    return prometheus.Dataquery().ref_id(ref_id).datasource(DATASOURCE).expr(query.expression).legend_format(query.legend)
+
+
+def _thresholds(limit: float | None) -> dashboard.ThresholdsConfig:
+    return _steps({} if limit is None else {limit: "red"})
+
+
+def _steps(steps: Mapping[float, str], base: str = "green") -> dashboard.ThresholdsConfig:
+    colours = [Threshold(value=None, color=base), *(Threshold(value=value, color=colour) for value, colour in steps.items())]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(colours)
+
+
+def _legend() -> common.VizLegendOptions:
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+    return legend.show_legend(True).calcs([])

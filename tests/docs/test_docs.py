@@ -1,0 +1,129 @@
+"""What the docs say holds: snippets run, names exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+import agentgauge
+from agentgauge.catalogue import FAMILIES, Kind
+from agentgauge.config import Config
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+SERIES = {
+    name
+    for family in FAMILIES
+    for name in (
+        family.name,
+        family.base_name,
+        *(f"{family.name}{suffix}" for suffix in ("_bucket", "_count", "_sum") if family.kind is Kind.HISTOGRAM),
+    )
+}
+LABELS = {label for family in FAMILIES for label in family.labels}
+METRIC = re.compile(r"\b(?:gen_ai|agent|agents|agentgauge|system|process|python)_[a-z0-9_]*[a-z0-9]\b")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "AGENTGAUGE_PORT": "0"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, code in enumerate(blocks(page.read_text(), "python"))
+    ],
+)
+def test_every_python_snippet_runs(code):
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+
+
+def test_the_metrics_in_the_readme_are_what_its_program_shows():
+    listing = r"""
+import urllib.request, agentgauge.monitor
+page = urllib.request.urlopen(agentgauge.start().url).read().decode()
+for line in page.splitlines():
+    if line.startswith(("agent_", "gen_ai_")) and "_bucket" not in line:
+        print(line)
+"""
+    shown = run_python(blocks(README, "python")[0] + listing)
+    assert shown.returncode == 0, shown.stderr
+    console = next(block for block in blocks(README, "console") if "curl" in block)
+    documented = console.splitlines()[1:]
+    assert [without_time(line) for line in documented] == [without_time(line) for line in shown.stdout.splitlines()]
+
+
+def without_time(line: str) -> str:
+    """Leave a line's value out where it is a time, which differs from run to run."""
+    name, value = line.rsplit(" ", 1)
+    return name if re.search(r"_seconds_sum|_timestamp_seconds", name) else f"{name} {value}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_metric_that_a_page_names_exists(page):
+    prose = (
+        re.findall(r"`([^`\n]+)`", page.read_text()) + blocks(page.read_text(), "promql") + blocks(page.read_text(), "console")
+    )
+    named = {name for text in prose for name in METRIC.findall(text)}
+    modules = {path.stem for path in ROOT.rglob("src/**/*.py")}
+    assert named - SERIES - LABELS - modules - {"gen_ai_client", "agent_"} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page):
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_that_a_page_names_exists(page):
+    targets = set(
+        re.findall(
+            r"\bmake ([a-z-]+)", " ".join(re.findall(r"`([^`\n]+)`", page.read_text()) + blocks(page.read_text(), "console"))
+        )
+    )
+    makefile = (ROOT / "Makefile").read_text()
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_every_setting_stands_in_the_readme_with_its_default():
+    for setting in fields(Config):
+        default = setting.default if setting.default is not MISSING else {}
+        shown = repr(default).replace("'", '"')
+        assert f"| `{setting.name}` | `AGENTGAUGE_{setting.name.upper()}` | `{shown}` |" in README
+
+
+def test_the_yaml_in_the_readme_is_a_configuration_of_prometheus(tmp_path):
+    merged = {key: value for block in blocks(README, "yaml") for key, value in yaml.safe_load(block).items()}
+    assert set(merged) == {"scrape_configs", "rule_files"}
+    assert merged["scrape_configs"][0]["job_name"] == "agentgauge"
+
+
+def test_every_public_name_has_a_docstring():
+    without = [name for name in agentgauge.__all__ if not name.startswith("__") and not getattr(agentgauge, name).__doc__]
+    assert without == []
+
+
+def test_at_most_fifteen_names_are_public_and_each_is_listed():
+    public = {name for name in vars(agentgauge) if not name.startswith("_")} | {"__version__"}
+    modules = {name for name in public if type(getattr(agentgauge, name)).__name__ == "module"}
+    assert sorted(public - modules) == sorted(agentgauge.__all__)
+    assert len(agentgauge.__all__) <= 15

@@ -1,0 +1,94 @@
+"""Alertmanager takes the shipped configuration, sends alerts to the right receiver, and mutes what another alert explains."""
+
+import json
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from expressions import ALERTMANAGER
+from stack import Stack
+
+pytestmark = pytest.mark.servers
+
+
+def _amtool(*arguments):
+    result = subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_alertmanager_accepts_its_configuration():
+    _amtool("check-config", str(ALERTMANAGER))
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["alertname=AgentgaugeWatchdog", "severity=info"], "dead-man"),
+        (["alertname=AgentgaugeTaskStuck", "severity=warning"], "operators"),
+        (["alertname=AnAlertOfSomebodyElse"], "operators"),
+    ],
+)
+def test_an_alert_goes_to_its_receiver(labels, receiver):
+    _amtool("config", "routes", "test", f"--config.file={ALERTMANAGER}", f"--verify.receivers={receiver}", *labels)
+
+
+@pytest.fixture(scope="module")
+def alertmanager():
+    with Stack([], rules=[]) as stack:
+        yield f"{stack.alertmanager_url}/api/v2/alerts"
+
+
+def _states(url, alerts):
+    """Send alerts, and return the state of each by the label ``is``."""
+    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=5).close()
+    names = {labels["is"] for labels in alerts}
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            states = {alert["labels"]["is"]: alert["status"]["state"] for alert in json.load(response)}
+        if names <= set(states) and "unprocessed" not in states.values():
+            return {name: states[name] for name in names}
+        time.sleep(0.05)
+    pytest.fail(f"Alertmanager did not take the alerts: {states}")
+
+
+def test_what_is_critical_mutes_the_warning_about_the_same_thing_only(alertmanager):
+    high = {"alertname": "AgentgaugeErrorRatioHigh", "job": "mute", "gen_ai_agent_name": "r", "agent_task": "t"}
+    disk = {"alertname": "AgentgaugeHostDiskFull", "job": "mute", "instance": "a:1"}
+    states = _states(
+        alertmanager,
+        [
+            high | {"severity": "critical", "is": "critical"},
+            high | {"severity": "warning", "is": "muted"},
+            high | {"severity": "warning", "agent_task": "u", "is": "of another task"},
+            disk | {"severity": "critical", "system_filesystem_mountpoint": "/", "is": "critical disk"},
+            disk | {"severity": "warning", "system_filesystem_mountpoint": "/", "is": "muted disk"},
+            disk | {"severity": "warning", "system_filesystem_mountpoint": "/data", "is": "another disk"},
+        ],
+    )
+    assert {name for name, state in states.items() if state == "suppressed"} == {"muted", "muted disk"}
+
+
+def test_a_target_that_is_down_mutes_what_is_said_about_it_and_the_absence_of_all_metrics(alertmanager):
+    states = _states(
+        alertmanager,
+        [
+            {"alertname": "AgentgaugeTargetDown", "job": "down", "instance": "a:1", "severity": "critical", "is": "down"},
+            {"alertname": "AgentgaugeTaskStuck", "job": "down", "instance": "a:1", "severity": "warning", "is": "muted"},
+            {"alertname": "AgentgaugeMetricsAbsent", "severity": "critical", "is": "muted absence"},
+            {"alertname": "AgentgaugeTaskStuck", "job": "down", "instance": "a:2", "severity": "warning", "is": "elsewhere"},
+            {
+                "alertname": "AgentgaugeMetricsAbsent",
+                "job": "x",
+                "instance": "x:1",
+                "severity": "critical",
+                "is": "elsewhere too",
+            },
+            {"alertname": "AgentgaugeErrorRatioHigh", "job": "down", "severity": "warning", "is": "about all instances"},
+        ],
+    )
+    assert {name for name, state in states.items() if state == "suppressed"} == {"muted", "muted absence"}
