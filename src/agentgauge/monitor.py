@@ -38,8 +38,6 @@ class Monitor:
     Attributes:
         config: Its settings.
         registry: Where its series are.
-        url: Where Prometheus finds ``/metrics``; None where no server runs (switched off, disabled, or a sibling process has
-            the port).
     """
 
     def __init__(self, config: Config, registry: CollectorRegistry, thresholds: tuple[Threshold, ...]) -> None:
@@ -47,8 +45,8 @@ class Monitor:
         self.config = config
         self.registry = registry
         self.thresholds = thresholds
-        self.url: str | None = None
         self.process_id = os.getpid()
+        self._url: str | None = None
         self._give_back = ExitStack()
         self._registered: list[Collector] = []
         self._is_ready = False
@@ -57,6 +55,14 @@ class Monitor:
                 on_failure.callback(self.stop)
                 self._start()
                 on_failure.pop_all()
+
+    @property
+    def url(self) -> str | None:
+        """Where Prometheus finds ``/metrics``; None where this process serves nothing.
+
+        That is: the server is switched off, everything is disabled, a sibling process has the port, or this is a forked child.
+        """
+        return self._url if self.process_id == os.getpid() else None
 
     def _start(self) -> None:
         server = self._bind_server() if self.config.is_server_enabled else None
@@ -69,7 +75,7 @@ class Monitor:
         self._give_back.callback(drainer.stop)
         if server is not None:
             server.start()
-            self.url = server.url
+            self._url = server.url
         self._is_ready = True
         self._give_back.callback(setattr, self, "_is_ready", False)
 
@@ -134,7 +140,7 @@ class Monitor:
         global _running  # noqa: PLW0603 - at most one runs in a process
         if _running is self:
             _running = None
-        self.url = None
+        self._url = None
         with contain_internal_errors("stop"):
             self._give_back.close()
 

@@ -30,13 +30,17 @@ __all__ = ["MetricsServer"]
 _CONNECTIONS = 16
 _REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
+_GRACE_SECONDS = 0.1  # a client that is not slow has sent its request by then
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
     sock: socket.socket
     thread: threading.Thread | None = None
-    is_idle: bool = True  # no response to it is on its way: it may be dropped for another
+    idle_since: float | None = None  # on time.monotonic(); None before its thread runs and while a response is on its way
+
+    def has_been_idle(self, seconds: float) -> bool:
+        return self.idle_since is not None and time.monotonic() - self.idle_since >= seconds
 
 
 class MetricsServer:
@@ -109,9 +113,9 @@ class MetricsServer:
         listener.close()
         with self._lock:
             threads = [connection.thread for connection in self._connections if connection.thread]
-        self._drop(_CONNECTIONS, even_busy=False)
+        self._drop(lambda connection: connection.has_been_idle(0))
         _join(threads)
-        self._drop(_CONNECTIONS, even_busy=True)
+        self._drop(lambda _: True)
         _join(threads)
         self._wake.close()
         self._woken.close()
@@ -150,7 +154,7 @@ class MetricsServer:
     def _take_slot(self) -> bool:
         is_taken = self._slots.acquire(blocking=False)
         while not is_taken and not self._closing.is_set():
-            self._drop(1, even_busy=False)
+            self._drop(lambda connection: connection.has_been_idle(_GRACE_SECONDS), at_most=1)
             is_taken = self._slots.acquire(timeout=0.05)
         return is_taken
 
@@ -162,7 +166,8 @@ class MetricsServer:
             self._end(connection)
 
     def _exchange(self, connection: _Connection) -> None:
-        deadline = time.monotonic() + _REQUEST_SECONDS
+        connection.idle_since = time.monotonic()
+        deadline = connection.idle_since + _REQUEST_SECONDS
         if self._tls is not None:
             with self._lock:
                 connection.sock = self._tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
@@ -179,11 +184,10 @@ class MetricsServer:
             response = plain(400, "this is no HTTP/1.1 request\n")
         else:
             with self._lock:
-                connection.is_idle = False
+                connection.idle_since = None
             response = self._answer(request)
         wire.send(connection.sock, request, response, deadline, group_header())
-        with self._lock:
-            connection.is_idle = True
+        connection.idle_since = time.monotonic()
         wire.drain(connection.sock)
 
     def _answer(self, request: wire.Request) -> Response:
@@ -193,10 +197,10 @@ class MetricsServer:
             report_internal_error("server", error)
             return plain(500, "agentgauge failed; the program's log has the traceback\n")
 
-    def _drop(self, count: int, *, even_busy: bool) -> None:
-        """End the oldest ``count`` connections by waking their threads."""
+    def _drop(self, is_meant: Callable[[_Connection], bool], *, at_most: int = _CONNECTIONS) -> None:
+        """End connections, the oldest first, by waking their threads."""
         with self._lock:
-            for connection in [each for each in self._connections if each.is_idle or even_busy][:count]:
+            for connection in [each for each in self._connections if is_meant(each)][:at_most]:
                 with contextlib.suppress(OSError):  # it is ending by itself
                     # SSLSocket's own would first forget the TLS state that the connection's thread is using
                     socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)

@@ -100,18 +100,18 @@ class _Alone:
 def _recorded(metric: RecordedFamily, *, openmetrics: bool) -> Iterator[bytes]:
     family = metric.family
     yield _metadata(family, openmetrics=openmetrics).encode()
-    lines = _histogram_lines if family.kind is Kind.HISTOGRAM else _plain_lines
-    write_labelled, write_bare = lines(family, _LABELS), lines(family, "")
+    labelled, bare = _template(family, _LABELS), _template(family, "")
     for point in metric.points():
+        template = labelled if point.label_text else bare
         if isinstance(point, HistogramPoint):
             values: list[object] = list(accumulate(point.counts))
             total = values[-1]
             if openmetrics:
                 for index, exemplar in point.exemplars.items():
                     values[index] = f"{values[index]}{_exemplar(exemplar)}"
-            text = (write_labelled if point.label_text else write_bare) % (*values, total, _number(point.sum))
+            text = template % (*values, total, _number(point.sum))
         else:
-            text = (write_labelled if point.label_text else write_bare) % _number(point.value)
+            text = template % _number(point.value)
         # after the values, so that no label is read as a format; "replace", since a lone surrogate must not cost the page
         yield text.replace(_LABELS, point.label_text).encode(errors="replace")
 
@@ -125,19 +125,17 @@ def _metadata(family: Family, *, openmetrics: bool) -> str:
     return f"# HELP {family.base_name} {text}\n# TYPE {family.base_name} {family.kind}\n{unit}"
 
 
-def _histogram_lines(family: Family, labels: str) -> str:
+def _template(family: Family, labels: str) -> str:
+    if family.kind is not Kind.HISTOGRAM:
+        return _line(family.name, labels)
     bounds = [*map(_number, family.buckets), "+Inf"]
     buckets = "".join(_line(f"{family.name}_bucket", ",".join(filter(None, (labels, f'le="{bound}"')))) for bound in bounds)
     return buckets + _line(f"{family.name}_count", labels) + _line(f"{family.name}_sum", labels)
 
 
-def _plain_lines(family: Family, labels: str) -> str:
-    return _line(family.name, labels)
-
-
 def _line(name: str, labels: str) -> str:
     braces = f"{{{labels}}}" if labels else ""
-    return f"{name}{braces}".replace("%", "%%") + " %s\n"
+    return f"{name}{braces} %s\n"
 
 
 def _exemplar(exemplar: Exemplar) -> str:
