@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import collections
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from agentgauge.catalogue import FAMILIES
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "research_swarm.py"
+OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+def launch(*options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    )
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline()
+    assert line.startswith("metrics: http://127.0.0.1:"), line + process.communicate(timeout=30)[1]
+    return line.split()[1]
+
+
+def samples_of(url: str) -> list[Any]:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=OPEN_METRICS)) as answer:
+        return [sample for family in text_string_to_metric_families(answer.read().decode()) for sample in family.samples]
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+@dataclass
+class Run:
+    status: int
+    output: str
+    complaints: str
+    ledger: dict[str, Any]
+    samples: list[Any]
+    spans: list[dict[str, Any]]
+
+    def recorded(self, name: str, *labels: str) -> collections.Counter[tuple[str, ...]]:
+        """What the samples of that name say, by labels, without the zeros."""
+        counts = collections.Counter()
+        for sample in self.samples:
+            if sample.name == name and sample.value:
+                counts[tuple(sample.labels.get(label, "") for label in labels)] += int(sample.value)
+        return counts
+
+    def counted(self, kind: str, *keys: str, outcomes: set[str] | None = None) -> collections.Counter[tuple[str, ...]]:
+        """What the ledger says of that kind, by keys."""
+        counts = collections.Counter()
+        for call in self.ledger["calls"]:
+            if call["kind"] == kind and (outcomes is None or call["outcome"] in outcomes):
+                counts[tuple(call[key] for key in keys)] += call["count"]
+        return counts
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swarm")
+    options = ("--seconds", "5", "--seed", "11", "--port", "0", "--faults", "heavy", "--concurrency", "8", "--linger", "60")
+    process = launch(*options, "--ledger", str(folder / "ledger.json"), "--spans", str(folder / "spans.jsonl"))
+    try:
+        url = address_of(process)
+        wait_until((folder / "ledger.json").exists)
+        samples = samples_of(url)
+        process.send_signal(signal.SIGINT)
+        output, complaints = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    return Run(
+        process.returncode,
+        output,
+        complaints,
+        json.loads((folder / "ledger.json").read_text()),
+        samples,
+        [json.loads(line) for line in (folder / "spans.jsonl").read_text().splitlines()],
+    )
+
+
+def test_the_demo_ends_with_status_0_and_without_complaints(run):
+    assert run.status == 0
+    assert run.complaints == ""
+
+
+def test_the_demo_says_what_it_does_and_what_it_did(run):
+    assert "questions, " in run.output
+    [header] = [line for line in run.output.splitlines() if line.startswith("agent       task")]
+    assert header.split()[2:] == ["calls", "success", "error", "timeout", "cancelled", "abandoned", "p50", "p95"]
+    tasks = {line.split()[0] for line in run.output.splitlines() if line.endswith(" s")}
+    assert tasks >= {"narrator", "planner", "researcher", "writer"}
+    assert "tokens in" in run.output
+
+
+def test_every_outcome_occurs_where_much_goes_wrong(run):
+    assert {outcome for (outcome,) in run.counted("task", "outcome")} >= {"success", "error", "timeout", "cancelled", "abandoned"}
+
+
+def test_the_metrics_say_of_tasks_what_the_ledger_says(run):
+    recorded = run.recorded("agent_task_duration_seconds_count", "gen_ai_agent_name", "agent_task", "outcome")
+    assert recorded == run.counted("task", "agent", "name", "outcome")
+    errors = run.recorded("agent_task_errors_total", "gen_ai_agent_name", "agent_task", "error_type")
+    assert errors == run.counted("task", "agent", "name", "error_type", outcomes={"error", "timeout"})
+
+
+def test_the_metrics_say_of_tools_and_workflows_what_the_ledger_says(run):
+    tools = run.recorded("gen_ai_execute_tool_duration_seconds_count", "gen_ai_agent_name", "gen_ai_tool_name", "error_type")
+    assert tools == run.counted("tool", "agent", "name", "error_type")
+    workflows = run.recorded("gen_ai_invoke_workflow_duration_seconds_count", "gen_ai_workflow_name", "error_type")
+    assert workflows == run.counted("workflow", "name", "error_type")
+
+
+def test_the_runs_of_the_agents_are_their_outermost_tasks(run):
+    runs = run.recorded("gen_ai_invoke_agent_duration_seconds_count", "gen_ai_agent_name", "error_type")
+    outermost = run.counted("task", "agent", "error_type", "name")
+    assert runs == collections.Counter(
+        {(agent, error): count for (agent, error, name), count in outermost.items() if name != "check"}
+    )
+
+
+def test_every_family_of_agents_has_a_series(run):
+    names = {sample.name.removesuffix("_count") for sample in run.samples}
+    families = {family.name for family in FAMILIES if family.name.startswith(("agent_", "gen_ai_"))}
+    assert families - names <= {"agent_task_oldest_start_timestamp_seconds"}  # which only a task in progress has
+
+
+def test_every_exemplar_leads_to_a_span(run):
+    spans = {(span["trace_id"], span["span_id"]) for span in run.spans}
+    exemplars = {(s.exemplar.labels["trace_id"], s.exemplar.labels["span_id"]) for s in run.samples if s.exemplar}
+    assert exemplars
+    assert exemplars <= spans
+
+
+def test_the_spans_of_one_question_form_one_tree(run):
+    by_id = {span["span_id"]: span for span in run.spans}
+    roots = {span["name"] for span in run.spans if span["parent_id"] is None}
+    assert roots == {"invoke_workflow answer_question"}
+    assert all(by_id[span["parent_id"]]["trace_id"] == span["trace_id"] for span in run.spans if span["parent_id"])
+
+
+def test_a_demo_with_a_stuck_task_shows_it_and_ends_at_ctrl_c():
+    process = launch("--port", "0", "--hang", "60")
+    try:
+        url = address_of(process)
+        stuck = {"gen_ai_agent_name": "narrator", "agent_task": "narrate"}
+        name = "agent_task_oldest_start_timestamp_seconds"
+
+        def has_waited_long() -> bool:
+            oldest = [sample.value for sample in samples_of(url) if sample.name == name and sample.labels == stuck]
+            return bool(oldest) and time.time() - oldest[0] > 2
+
+        wait_until(has_waited_long)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        output, complaints = process.communicate(timeout=30)
+        assert time.monotonic() - started < 3
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, complaints) == (0, "")
+    assert "agent       task" in output
+
+
+def test_a_demo_given_seconds_ends_by_itself():
+    process = launch("--port", "0", "--seconds", "1", "--faults", "none")
+    output, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+    assert "0 failed, 0 cancelled" in output
+
+
+@pytest.mark.parametrize("options", [("--seconds", "0"), ("--seconds", "nan"), ("--concurrency", "0"), ("--port", "70000")])
+def test_a_setting_that_cannot_work_is_refused_with_its_name(options):
+    process = launch(*options)
+    _, complaints = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert options[0].strip("-") in complaints
+    assert "Traceback" not in complaints
