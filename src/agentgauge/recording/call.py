@@ -9,8 +9,17 @@ from agentgauge.catalogue import TASK_RETRIES, Outcome
 from agentgauge.errors import report_internal_error
 from agentgauge.recording.outcome import Failure, failure_of
 from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
+from agentgauge.recording.series import clean_label
 from agentgauge.recording.site import current_agent
-from agentgauge.recording.tracing import close_span, open_span, provider_cell, resume_span, sampled_context, suspend_span
+from agentgauge.recording.tracing import (
+    close_span,
+    keep_context,
+    open_span,
+    provider_cell,
+    resume_span,
+    sampled_context,
+    suspend_span,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,17 +88,19 @@ class Call:
 
     __slots__ = ("_agent", "_record", "_recorder", "_scope", "_token")
 
-    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]]) -> None:
-        """Start the call; ``enter`` finds its target, and what leaves the agent where it entered one."""
+    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]] | None) -> None:
+        """Start the call; ``enter`` finds its target, and what leaves the agent where it entered one; None records nothing."""
         self._recorder = recorder
         self._record: Record | None = None
         self._scope: Scope | None = None
         self._token: Token[str] | None = None
         self._agent: str | None = None
+        if enter is None:
+            return
         try:
             target, self._token = enter()
             if self._token is not None:
-                self._agent = target.agent
+                self._agent = current_agent.get()
             if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
                 self._scope = open_span(target)
             record = [target, recorder.clock(), None, None, None]
@@ -101,10 +112,12 @@ class Call:
             report_internal_error("start", fault)
 
     def suspend(self) -> None:
-        """Give the consumer its own context back between two items."""
+        """Give the consumer its own context back between two items, and keep that of the generator for its next step."""
         if self._scope is not None:
+            keep_context(self._scope)
             suspend_span(self._scope)
         if self._token is not None:
+            self._agent = current_agent.get()
             leave_agent(self._token)
             self._token = None
 
@@ -126,7 +139,7 @@ class TrackedCall(Call):
 
     __slots__ = ("_failure",)
 
-    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]]) -> None:
+    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]] | None) -> None:
         super().__init__(recorder, enter)
         self._failure: Failure | None = None
 
@@ -143,7 +156,7 @@ class TrackedCall(Call):
         except ValueError as fault:
             report_internal_error("set_outcome", fault)
             return
-        self._failure = None if stated is Outcome.SUCCESS else Failure(stated, str(error_type or stated.value))
+        self._failure = None if stated is Outcome.SUCCESS else Failure(stated, clean_label(error_type or stated.value))
 
     def record_retry(self) -> None:
         """Count one more attempt of this task (``agent_task_retries_total``)."""

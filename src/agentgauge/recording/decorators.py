@@ -103,6 +103,8 @@ def workflow(subject: Any = None, /, *, name: str | None = None) -> Any:
 class track:  # noqa: N801 - reads as a verb in `with track("researcher", "rerank"):`
     """Measure a block as a task, where a decorator does not fit: ``with`` and ``async with`` give a ``TrackedCall``.
 
+    Make a new one for each block: two that are open at once cannot share one.
+
     Args:
         agent: The agent's name, a bounded set; empty for that of the enclosing call.
         task: The task's name, a bounded set.
@@ -112,13 +114,13 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
     __slots__ = ("_agent", "_call", "_objective", "_task")
 
     def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
-        self._agent = agent
-        self._task = task
+        self._agent = clean_label(agent) if agent else ""
+        self._task = clean_label(task)
         self._objective = objective
 
     def __enter__(self) -> TrackedCall:
         """Start the call."""
-        self._call = TrackedCall(default_recorder(), self._find_target)
+        self._call = TrackedCall(default_recorder(), None if is_disabled() else self._find_target)
         return self._call
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
@@ -164,7 +166,7 @@ def _decorate(
         return property(_decorate(subject.fget, kind, name, objective, owner), subject.fset, subject.fdel, subject.__doc__)
     if not callable(subject):
         raise ConfigurationError(f"{kind.value}: {subject!r} is neither a function nor a class; decorate one of those")
-    if hasattr(subject, SITE_ATTRIBUTE):
+    if isinstance(getattr(subject, SITE_ATTRIBUTE, None), Site):
         raise ConfigurationError(
             f"{_name_of(subject)} is decorated twice: keep one of @task, @tool, @workflow; @agent goes above"
         )
@@ -200,7 +202,7 @@ def _decorate_agent(subject: Any, name: str | None, objective: Objective | None)
             raise ConfigurationError(f"objective of @agent on the class {subject.__name__}: give it to the class's tasks")
         return _decorate_agent_class(subject, given)
     inner = getattr(function_of(subject), SITE_ATTRIBUTE, None)
-    if inner is None:
+    if not isinstance(inner, Site):
         return _decorate(subject, SeriesKind.TASK, None, objective, owner=given)
     if inner.agent is not None:
         raise ConfigurationError(f"{_name_of(subject)} belongs to the agent {inner.agent!r} already: keep one @agent")

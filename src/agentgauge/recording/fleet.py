@@ -177,7 +177,9 @@ class _Work:
 def _view(recorder: Recorder) -> Fleet:
     recorder.drain()
     ages = _ages_in_progress(recorder)
-    tasks = {series: _work_of(recorder, series, ages.get(series, [])) for series in list(recorder.series[SeriesKind.TASK].values())}
+    tasks = {
+        series: _work_of(recorder, series, ages.get(series, [])) for series in list(recorder.series[SeriesKind.TASK].values())
+    }
     runs: Counter[str] = Counter()
     for series in list(recorder.series[SeriesKind.RUN].values()):
         runs[_label(series, catalogue.AGENT)] += sum(sum(point.counts) for point in recorder.snapshot(series.children()))
@@ -280,7 +282,7 @@ def _quantile(ratio: float, bounds: Sequence[float], counts: Sequence[int]) -> f
     below = 0
     lower = 0.0
     for bound, count in zip(bounds, counts, strict=False):
-        if count and below + count >= rank:
+        if below + count >= rank:
             return lower + (bound - lower) * (rank - below) / count
         below += count
         lower = bound

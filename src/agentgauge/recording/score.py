@@ -52,7 +52,7 @@ def stuck_limit_seconds(objective: Objective | None) -> float:
 def score(
     *, failed: int, judged: int, failure_budget_ratio: float, stuck: int, queue_depth: float = 0.0, queue_growth: float = 0.0
 ) -> Score:
-    """Rate an agent: 100 points, less
+    """Rate an agent by what is taken from 100 points.
 
     - 2 for each percent of its tasks that failed beyond what may fail, at most 60;
     - 10 for each stuck task, at most 30;
@@ -77,5 +77,6 @@ def score(
     if queue_growth >= _LEAST_QUEUE_GROWTH:
         points = _MOST_POINTS_FOR_QUEUES * min(queue_growth / queue_depth, 1.0)
         deductions.append((points, f"the queues grew by {queue_growth:.0f} to {queue_depth:.0f} waiting items"))
-    remaining = max(FULL_SCORE - sum(points for points, _ in deductions), 0.0)
-    return Score(round(remaining, 1), tuple(f"{reason}: {points:.1f} points off" for points, reason in deductions))
+    rounded = [(round(points, 1), reason) for points, reason in deductions]
+    reasons = tuple(f"{reason}: {points:.1f} points off" for points, reason in rounded if points)
+    return Score(round(FULL_SCORE - sum(points for points, _ in rounded), 1), reasons)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.series import Target
 
-__all__ = ["Scope", "close_span", "open_span", "provider_cell", "resume_span", "suspend_span"]
+__all__ = ["Scope", "close_span", "keep_context", "open_span", "provider_cell", "resume_span", "suspend_span"]
 
 
 class _PublicProvider:
@@ -73,26 +73,35 @@ def _ends_with_unsampled_parents(sampler: object) -> bool:
 
 
 def open_span(target: Target) -> Scope | None:
-    """Start a span for a call and make it current; None where nobody listens or the sampler would say no."""
-    provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
-    if provider is not _tracing.provider:
-        _tracing.adopt(provider)
-    tracer = _tracing.tracer
-    if tracer is None:
-        return None
-    parent_context = _runtime.get_current()
-    if _tracing.is_unsampled_parent_final:
-        parent = trace_api.get_current_span(parent_context).get_span_context()
-        if parent.is_valid and not parent.is_remote and not parent.trace_flags.sampled:
+    """Start a span for a call and make it current; None where nobody listens, the sampler would say no, or tracing fails."""
+    try:
+        provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
+        if provider is not _tracing.provider:
+            _tracing.adopt(provider)
+        tracer = _tracing.tracer
+        if tracer is None:
             return None
-    span = tracer.start_span(target.span_name, parent_context, attributes=target.attributes)
-    return Scope(span, trace_api.set_span_in_context(span, parent_context))
+        parent_context = _runtime.get_current()
+        if _tracing.is_unsampled_parent_final:
+            parent = trace_api.get_current_span(parent_context).get_span_context()
+            if parent.is_valid and not parent.is_remote and not parent.trace_flags.sampled:
+                return None
+        span = tracer.start_span(target.span_name, parent_context, attributes=target.attributes)
+        return Scope(span, trace_api.set_span_in_context(span, parent_context))
+    except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
+        report_internal_error("span_start", fault)
+        return None
 
 
 def sampled_context(scope: Scope) -> SpanContext | None:
     """Return what an exemplar links to, or None where the span is not sampled."""
     context = scope.span.get_span_context()
     return context if context.trace_flags.sampled else None
+
+
+def keep_context(scope: Scope) -> None:
+    """Keep the context of a generator that yields, spans of its own that are open across the yield included."""
+    scope.context = _runtime.get_current()
 
 
 def suspend_span(scope: Scope) -> None:
@@ -115,13 +124,16 @@ def resume_span(scope: Scope) -> None:
 
 def close_span(scope: Scope, failure: Failure | None = None, error: BaseException | None = None) -> None:
     """End the span, with its error type and status where the call failed; it must not be current any more."""
+    span = scope.span
     try:
-        span = scope.span
         if failure is not None and span.is_recording():
             span.set_attribute("error.type", failure.error_type)
             span.set_attribute("agent.outcome", failure.outcome.value)
             if failure.outcome in (Outcome.ERROR, Outcome.TIMEOUT):
                 span.set_status(trace_api.StatusCode.ERROR, None if error is None else str(error))
+    except Exception as fault:  # noqa: BLE001 - an exception whose __str__ raises must not keep the span open
+        report_internal_error("span_status", fault)
+    try:
         span.end()
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("span_end", fault)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.errors import report_internal_error
@@ -18,7 +19,7 @@ from agentgauge.recording.site import SITE_ATTRIBUTE, current_agent
 from agentgauge.recording.tracing import open_span, provider_cell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from agentgauge.recording.site import Site
 
@@ -27,7 +28,11 @@ __all__ = ["wrap_function"]
 
 def wrap_function(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
     """Return a function of the same kind as ``function`` that records its calls at ``site``."""
-    implementation = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - it is called below
+    implementation: Any = function
+    while isinstance(implementation, functools.partial):
+        implementation = implementation.func
+    if not inspect.isroutine(implementation):
+        implementation = getattr(implementation, "__call__", implementation)  # noqa: B004 - its kind is asked below
     if inspect.isasyncgenfunction(implementation):
         wrapper = _wrap_async_generator(function, site)
     elif inspect.isgeneratorfunction(implementation):
@@ -123,6 +128,7 @@ def _wrap_generator(function: Callable[..., Any], site: Site) -> Callable[..., A
         except BaseException as error:
             call.end(error)
             raise
+        del args, kwargs  # the generator alone decides how long they live
         while True:
             try:
                 item = generator.send(value) if thrown is None else generator.throw(thrown)
@@ -140,6 +146,7 @@ def _wrap_generator(function: Callable[..., Any], site: Site) -> Callable[..., A
             except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
                 thrown = error
                 is_closing = isinstance(error, GeneratorExit)
+            item = None  # its consumer alone decides how long it lives
             call.resume()
 
     return wrapper
@@ -148,30 +155,47 @@ def _wrap_generator(function: Callable[..., Any], site: Site) -> Callable[..., A
 def _wrap_async_generator(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = Call(site.recorder, functools.partial(site.enter, args))
-        value = thrown = None
         is_closing = False
         try:
             generator = function(*args, **kwargs)
+            step: Any = _first_step(generator)
         except BaseException as error:
             call.end(error)
             raise
+        del args, kwargs  # the generator alone decides how long they live
         while True:
             try:
-                item = await (generator.asend(value) if thrown is None else generator.athrow(thrown))
+                item = await step
             except StopAsyncIteration:
                 call.end(GeneratorExit() if is_closing else None)
                 return
             except BaseException as error:
-                thrown = None  # or the frame and the exception would keep each other alive
+                thrown = step = None  # or the frame and the exception would keep each other alive
                 call.end(error)
                 raise
             call.suspend()
-            value = thrown = None
+            value = thrown = step = None
             try:
                 value = yield item
             except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
                 thrown = error
                 is_closing = isinstance(error, GeneratorExit)
+            item = None  # its consumer alone decides how long it lives
             call.resume()
+            step = generator.asend(value) if thrown is None else generator.athrow(thrown)
 
     return wrapper
+
+
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Begin a generator that only its wrapper closes: an event loop that ends would close both at once, and log an error."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _leave_open)
+    try:
+        return generator.asend(None)  # this is when the hooks are asked for; the generator runs when it is awaited
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _leave_open(_generator: AsyncGenerator[Any, Any]) -> None:
+    """Leave an abandoned generator as it is, as an event loop that is closed does."""

@@ -1,0 +1,76 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
+
+from agentgauge.testing import isolated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+    from agentgauge.testing import Isolation
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let tests that need servers say what to install where they are missing; in CI that is a failure."""
+    if item.get_closest_marker("servers") is None or not (missing := _missing_programs()):
+        return
+    message = f"{', '.join(missing)} not on PATH; on Debian: apt-get install prometheus prometheus-alertmanager"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def _missing_programs() -> list[str]:
+    wanted = (("prometheus",), ("promtool",), ("amtool",), ("prometheus-alertmanager", "alertmanager"))
+    return [names[0] for names in wanted if not any(map(shutil.which, names))]
+
+
+@pytest.fixture
+def fresh() -> Iterator[Isolation]:
+    """Let everything decorated record into an empty recorder, on a registry and a clock of the test's own."""
+    with isolated() as isolation:
+        yield isolation
+
+
+@pytest.fixture
+def set_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., InMemorySpanExporter]]:
+    """Give a function that sets a real tracer provider for the rest of the test and returns what collects its spans."""
+    providers = []
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+
+    def install(sampler: Sampler | None = None, *processors: SpanProcessor) -> InMemorySpanExporter:
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        for processor in processors:
+            provider.add_span_processor(processor)
+        providers.append(provider)
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        trace.set_tracer_provider(provider)
+        return exporter
+
+    yield install
+    for provider in providers:
+        provider.shutdown()
+
+
+@pytest.fixture
+def spans(set_provider: Callable[..., InMemorySpanExporter]) -> InMemorySpanExporter:
+    """Collect every span of a real SDK that samples all."""
+    return set_provider()

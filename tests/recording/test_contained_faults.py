@@ -1,0 +1,260 @@
+"""Whatever fails inside agentgauge, the host sees its own value or exception, and the fault is a series."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.sampling import Sampler
+
+from agentgauge import agent, track
+from agentgauge.recording.site import current_agent
+from agentgauge.testing import reraise_internal_errors
+
+RUN_COUNT = "gen_ai_invoke_agent_duration_seconds_count"
+
+
+class InjectedError(Exception):
+    """Stands for any fault of ours."""
+
+
+def fail(*args, **kwargs):
+    raise InjectedError
+
+
+def fail_at(*numbers):
+    """Return a clock that fails at the given calls, counted from 1."""
+    calls = iter(range(1, 1_000))
+
+    def clock():
+        if next(calls) in numbers:
+            raise InjectedError
+        return 1_000.0
+
+    return clock
+
+
+class FailingSampler(Sampler):
+    should_sample = fail
+
+    def get_description(self):
+        return "fails"
+
+
+class FailingProcessor(SpanProcessor):
+    def __init__(self, hook):
+        setattr(self, hook, fail)
+
+
+def the_clock_fails_at_the_start(fresh, set_provider, monkeypatch):
+    fresh.recorder.clock = fail_at(1)
+    return {"start"}
+
+
+def the_clock_fails_at_the_end(fresh, set_provider, monkeypatch):
+    fresh.recorder.clock = fail_at(2)
+    return {"end"}
+
+
+def the_clock_always_fails(fresh, set_provider, monkeypatch):
+    fresh.recorder.clock = fail
+    return {"start"}
+
+
+def the_append_fails(fresh, set_provider, monkeypatch):
+    fresh.recorder.append = fail
+    return {"start"}
+
+
+def the_target_cannot_be_found(fresh, set_provider, monkeypatch):
+    monkeypatch.setattr(fresh.recorder, "admit", fail)
+    return {"start"}
+
+
+def the_sampler_fails(fresh, set_provider, monkeypatch):
+    set_provider(FailingSampler())
+    return {"span_start"}
+
+
+def the_processor_fails_on_start(fresh, set_provider, monkeypatch):
+    set_provider(None, FailingProcessor("on_start"))
+    return {"span_start"}
+
+
+def the_processor_fails_on_end(fresh, set_provider, monkeypatch):
+    set_provider(None, FailingProcessor("on_end"))
+    return {"span_end"}
+
+
+def the_provider_has_no_tracer(fresh, set_provider, monkeypatch):
+    set_provider()
+    trace.get_tracer_provider().get_tracer = fail
+    return {"span_start"}
+
+
+def the_relief_fails(fresh, set_provider, monkeypatch):
+    fresh.recorder.buffer.extend([None] * 5_000)
+    return {"start"}
+
+
+FAULTS = [
+    the_clock_fails_at_the_start,
+    the_clock_fails_at_the_end,
+    the_clock_always_fails,
+    the_append_fails,
+    the_target_cannot_be_found,
+    the_sampler_fails,
+    the_processor_fails_on_start,
+    the_processor_fails_on_end,
+    the_provider_has_no_tracer,
+    the_relief_fails,
+]
+
+
+def make(kind, error):
+    """Return a decorated callable of a kind that gives 42 or raises ``error``."""
+
+    def finish():
+        assert current_agent.get() in ("scout", "")  # the name may be lost to a fault, and is never another
+        if error is not None:
+            raise error
+        return 42
+
+    if kind == "plain":
+        return agent("scout")(finish)
+    if kind == "coroutine":
+
+        @agent("scout")
+        async def coroutine():
+            return finish()
+
+        return coroutine
+    if kind == "generator":
+
+        @agent("scout")
+        def generator():
+            yield 1
+            return finish()
+
+        return generator
+
+    @agent("scout")
+    async def async_generator():
+        yield 1
+        yield finish()
+
+    return async_generator
+
+
+async def drive(function):
+    result = function()
+    if inspect.iscoroutine(result):
+        return await result
+    if inspect.isgenerator(result):
+        assert next(result) == 1
+        try:
+            next(result)
+        except StopIteration as stop:
+            return stop.value
+    if inspect.isasyncgen(result):
+        async with contextlib.aclosing(result):
+            return [item async for item in result][-1]
+    return result
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "async generator"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "error", [None, ValueError("theirs"), asyncio.CancelledError("theirs")], ids=lambda error: type(error).__name__
+)
+async def test_the_host_sees_its_own_value_or_exception_and_the_fault_is_counted(
+    fresh, set_provider, monkeypatch, kind, fault, error
+):
+    function = make(kind, error)
+    hooks = fault(fresh, set_provider, monkeypatch)
+
+    if error is None:
+        assert await drive(function) == 42
+    else:
+        with pytest.raises(type(error)) as caught:
+            await drive(function)
+        assert caught.value is error
+        assert caught.value.__context__ is None
+
+    assert current_agent.get() == ""
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    counted = {
+        sample.labels["hook"]
+        for metric in fresh.registry.collect()
+        for sample in metric.samples
+        if sample.name == "agentgauge_internal_errors_total" and sample.value
+    }
+    assert counted - {"drain"} == hooks
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "async generator"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        the_clock_fails_at_the_end,
+        the_sampler_fails,
+        the_processor_fails_on_start,
+        the_processor_fails_on_end,
+        the_provider_has_no_tracer,
+    ],
+    ids=lambda fault: fault.__name__,
+)
+async def test_a_fault_of_tracing_or_of_the_last_clock_costs_no_metric(fresh, set_provider, monkeypatch, kind, fault):
+    function = make(kind, None)
+    fault(fresh, set_provider, monkeypatch)
+
+    await drive(function)
+
+    assert fresh.value(RUN_COUNT, gen_ai_agent_name="scout") == 1
+    assert fresh.recorder.buffer == fresh.recorder.open == type(fresh.recorder.buffer)()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_tracked_block_is_as_safe(fresh, set_provider, monkeypatch, fault):
+    hooks = fault(fresh, set_provider, monkeypatch)
+
+    with track("scout", "work") as call:
+        call.set_outcome("error", error_type="Bad")
+        call.record_retry()
+    with pytest.raises(KeyError) as caught, track("scout", "work"):
+        raise KeyError
+
+    assert caught.value.__context__ is None
+    assert current_agent.get() == ""
+    assert fresh.value("agentgauge_internal_errors_total", hook=next(iter(hooks))) >= 1
+
+
+def test_a_fault_is_logged_once_a_minute_with_its_place(fresh, caplog, monkeypatch):
+    from agentgauge.errors import contained_errors
+
+    monkeypatch.setattr(contained_errors, "_next_log_by_hook", {})
+    fresh.recorder.append = fail
+    work = agent("scout")(lambda: 42)
+
+    with caplog.at_level(logging.ERROR, logger="agentgauge"):
+        for _ in range(50):
+            assert work() == 42
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "agentgauge contained an internal error in start; the host is not affected"
+    ]
+    assert fresh.value("agentgauge_internal_errors_total", hook="start") == 50
+
+
+def test_in_tests_a_fault_can_be_made_to_surface(fresh):
+    fresh.recorder.append = fail
+    work = agent("scout")(lambda: 42)
+
+    with reraise_internal_errors(), pytest.raises(InjectedError):
+        work()
+    assert work() == 42

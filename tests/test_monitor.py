@@ -1,0 +1,221 @@
+"""``start()`` builds everything or nothing, and ``stop()`` gives it back."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+import agentgauge
+from agentgauge import ConfigurationError, Threshold, start, stop, task
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    threads = set(threading.enumerate())
+    collectors = set(REGISTRY._collector_to_names)
+    yield
+    stop()
+    assert {thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")} <= threads
+    assert set(REGISTRY._collector_to_names) - collectors <= {agentgauge.recording.default.default_collector()}
+
+
+def get(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as response:
+        return response.headers, response.read()
+
+
+def test_metrics_are_served_as_prometheus_text_openmetrics_and_gzipped(fresh):
+    @task("greet")
+    def greet():
+        pass
+
+    greet()
+    monitor = start(port=0)
+    _, text = get(monitor.url)
+    names = {sample.name for family in parse_text(text.decode()) for sample in family.samples}
+    assert {"agent_task_duration_seconds_count", "system_memory_limit_bytes", "process_threads", "agentgauge_build_info"} <= names
+    headers, openmetrics = get(monitor.url, Accept="application/openmetrics-text; version=1.0.0")
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert any(family.name == "agent_task_duration_seconds" for family in parse_openmetrics(openmetrics.decode()))
+    headers, packed = get(monitor.url, **{"Accept-Encoding": "gzip"})
+    assert headers["Content-Encoding"] == "gzip"
+    assert b"agent_task_duration_seconds_count" in gzip.decompress(packed)
+
+
+def test_the_probes_answer_and_readiness_ends_with_stop():
+    monitor = start(port=0)
+    base = monitor.url.removesuffix("/metrics")
+    assert get(f"{base}/livez")[1] == b"ok\n"
+    assert get(f"{base}/readyz")[1] == b"ok\n"
+    monitor.stop()
+    with pytest.raises(urllib.error.URLError):
+        get(f"{base}/livez")
+
+
+def test_a_second_start_returns_what_runs():
+    monitor = start(port=0)
+    assert start() is monitor
+    assert start(port=0) is monitor
+
+
+def test_a_second_start_with_another_setting_is_refused_by_the_setting_s_name():
+    start(port=0, series_limit=10)
+    with pytest.raises(ConfigurationError, match=r"another series_limit: call stop\(\) first"):
+        start(series_limit=20)
+    with pytest.raises(ConfigurationError, match="another registry"):
+        start(registry=CollectorRegistry())
+    with pytest.raises(ConfigurationError, match="another thresholds"):
+        start(thresholds=[])
+
+
+def test_stop_gives_the_port_back_at_once():
+    monitor = start(port=0)
+    port = int(monitor.url.rpartition(":")[2].split("/")[0])
+    stop()
+    assert monitor.url is None
+    assert start(port=port).url is not None
+
+
+def test_stop_without_start_does_nothing():
+    stop()
+    stop()
+
+
+def test_a_port_that_is_taken_is_named_with_the_fix_before_anything_starts():
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        collectors = set(REGISTRY._collector_to_names)
+        with pytest.raises(ConfigurationError, match=f"{port}.*port=.*AGENTGAUGE_PORT"):
+            start(port=port)
+        assert set(REGISTRY._collector_to_names) == collectors
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigurationError, match="no setting 'prot'; did you mean 'port'"):
+        start(prot=1)
+
+
+def test_a_threshold_that_is_none_is_refused():
+    with pytest.raises(ConfigurationError, match="is no Threshold"):
+        start(port=0, thresholds=[0.9])
+
+
+def test_thresholds_and_the_service_are_series_until_stop(fresh):
+    monitor = start(
+        registry=fresh.registry,
+        port=0,
+        service_name="swarm",
+        resource_attributes={"deployment.environment.name": "test"},
+        thresholds=[Threshold("system_memory_utilization_ratio", 0.5, "critical")],
+    )
+    labels = {"metric": "system_memory_utilization_ratio", "severity": "critical", "operator": ">"}
+    assert fresh.value("agentgauge_threshold", **labels) == 0.5
+    assert fresh.value("target_info", service_name="swarm", deployment_environment_name="test") == 1
+    monitor.stop()
+
+
+def test_stop_takes_targets_and_collectors_back_and_keeps_what_was_recorded(fresh):
+    @task("kept")
+    def kept():
+        pass
+
+    kept()
+    start(port=0, service_name="swarm")
+    stop()
+    names = {sample.name for family in fresh.registry.collect() for sample in family.samples}
+    assert "agent_task_duration_seconds_count" in names
+    assert not {"agentgauge_threshold", "target_info", "system_memory_limit_bytes"} & names
+
+
+def test_a_registry_of_one_s_own_shows_everything_once():
+    registry = CollectorRegistry()
+    monitor = start(registry=registry, port=0)
+    page = get(monitor.url)[1].decode()
+    helps = [line.split()[2] for line in page.splitlines() if line.startswith("# HELP")]
+    assert len(helps) == len(set(helps))
+    assert "process_cpu_seconds_total" in helps
+
+
+def test_without_the_server_everything_else_runs(fresh):
+    monitor = start(is_server_enabled=False, registry=CollectorRegistry())
+    assert monitor.url is None
+    assert monitor.registry.get_sample_value("agentgauge_collector_success", {"collector": "host"}) == 1
+
+
+def test_finished_calls_are_folded_when_nothing_scrapes(fresh):
+    @task
+    def work():
+        pass
+
+    start(port=0, drain_interval_seconds=0.01)
+    work()
+    deadline = threading.Event()
+    for _ in range(500):
+        if fresh.recorder.folded:
+            break
+        deadline.wait(0.01)
+    assert fresh.recorder.folded == 1
+
+
+def test_a_scrape_states_the_duration_of_the_one_before():
+    monitor = start(port=0)
+    get(monitor.url)
+    assert b"\nagentgauge_scrape_duration_seconds " in get(monitor.url)[1]
+
+
+@pytest.mark.servers
+def test_promtool_finds_nothing_to_say_about_the_page(fresh):
+    @task("greet")
+    def greet():
+        pass
+
+    greet()
+    page = get(start(port=0).url)[1]
+    result = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def run_program(code, **environment):
+    import os
+
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_disabled_nothing_starts_and_decorators_return_what_they_were_given():
+    code = """
+import threading, agentgauge
+def f(): pass
+assert agentgauge.task(f) is f and agentgauge.agent("a")(f) is f
+monitor = agentgauge.start()
+assert monitor.url is None and threading.active_count() == 1
+monitor.stop()
+"""
+    result = run_program(code, AGENTGAUGE_DISABLED="true")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_environment_configures_a_program_that_says_nothing():
+    code = "import agentgauge; m = agentgauge.start(); print(m.config.service_name, m.config.series_limit, m.url is not None)"
+    environment = {"OTEL_EXPORTER_PROMETHEUS_PORT": "0", "OTEL_SERVICE_NAME": "swarm", "AGENTGAUGE_SERIES_LIMIT": "7"}
+    assert run_program(code, **environment).stdout == "swarm 7 True\n"
+
+
+def test_a_wrong_variable_ends_start_with_its_name_and_the_fix():
+    result = run_program("import agentgauge; agentgauge.start()", AGENTGAUGE_PROT="1")
+    assert "AGENTGAUGE_PROT is set, but there is no such setting; did you mean 'AGENTGAUGE_PORT'?" in result.stderr
+
+
+def test_the_program_ends_with_its_own_status_while_everything_runs():
+    result = run_program("import agentgauge, sys; agentgauge.start(port=0); sys.exit(3)")
+    assert (result.returncode, result.stderr) == (3, "")

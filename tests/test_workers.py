@@ -1,0 +1,130 @@
+"""A host with several workers that each call ``start()`` keeps running: one serves, the others say why they do not."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+MULTIPROCESSING = """
+import logging, multiprocessing, sys
+logging.basicConfig(format="%(message)s")
+
+def work(port, served, done):
+    import agentgauge
+    @agentgauge.task("job")
+    def job(): return 1
+    monitor = agentgauge.start(port=port)
+    assert job() == 1
+    served.put(monitor.url)
+    done.wait(30)
+    monitor.stop()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    served, done = context.Queue(), context.Event()
+    workers = [context.Process(target=work, args=(int(sys.argv[2]), served, done)) for _ in range(4)]
+    for worker in workers: worker.start()
+    urls = [served.get(timeout=30) for _ in workers]
+    done.set()
+    for worker in workers: worker.join(30)
+    print(sum(url is not None for url in urls), [worker.exitcode for worker in workers])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_of_four_multiprocessing_workers_one_serves_and_three_say_why_not(tmp_path, method):
+    program = tmp_path / "program.py"
+    program.write_text(MULTIPROCESSING)
+    command = [sys.executable, str(program), method, str(free_port())]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=90, start_new_session=True, check=False)
+    assert result.stdout == "1 [0, 0, 0, 0]\n", result.stderr
+    assert len(re.findall("served by", result.stderr)) == 3, result.stderr
+
+
+PRELOADED = """
+import agentgauge, os, signal, sys
+monitor = agentgauge.start(port=0)
+@agentgauge.task("job")
+def job(): pass
+job()
+url = monitor.url
+child = os.fork()
+if child == 0:
+    job(); job()
+    again = agentgauge.start(port=int(url.split(":")[2].split("/")[0]))
+    value = again.registry.get_sample_value
+    count = value("agent_task_duration_seconds_count", {"agent_task": "job", "outcome": "success"})
+    healthy = value("agentgauge_collector_success", {"collector": "host"})
+    os._exit(0 if (monitor.url, again.url, count, healthy) == (None, None, 2, 1) else 1)
+_, status = os.waitpid(child, 0)
+value = monitor.registry.get_sample_value("agent_task_duration_seconds_count", {"agent_task": "job", "outcome": "success"})
+print(os.waitstatus_to_exitcode(status), int(value), monitor.url == url)
+"""
+
+
+def test_a_child_of_a_program_that_serves_starts_from_zero_and_leaves_the_port_to_its_parent():
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELOADED]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True, check=False)
+    assert result.stdout == "0 1 True\n", result.stderr
+
+
+GUNICORN = """
+import agentgauge, os
+
+@agentgauge.task("request")
+def answer(): return str(os.getpid()).encode()
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer()]
+
+def post_worker_init(worker):
+    agentgauge.start()
+    print("worker started", flush=True)
+"""
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_gunicorn_with_four_workers_keeps_running_and_one_serves_the_metrics(tmp_path, preload):
+    (tmp_path / "program.py").write_text(GUNICORN)
+    port, metrics_port = free_port(), free_port()
+    command = [sys.executable, "-m", "gunicorn", "program:application", "--config", "python:program", *preload]
+    options = ["--workers", "4", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    environment = {**os.environ, "AGENTGAUGE_PORT": str(metrics_port)}
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, *options], cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while log.read_text().count("worker started") < 4:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            for _ in range(20):
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().isdigit()
+            page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5).read().decode()
+            assert 'agent_task_duration_seconds_count{agent_task="request",outcome="success"}' in page
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    assert log.read_text().count("served by") == 3, log.read_text()
