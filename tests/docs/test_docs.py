@@ -30,7 +30,7 @@ SERIES = {
     )
 }
 LABELS = {label for family in FAMILIES for label in family.labels}
-METRIC = re.compile(r"\b(?:gen_ai|agent|agents|agentgauge|system|process|python)_[a-z0-9_]*[a-z0-9]\b")
+METRIC = re.compile(r"(?<![\w:])(?:gen_ai|agent|agents|agentgauge|system|process|python)_[a-z0-9_]*[a-z0-9]\b(?!:)")
 
 
 def blocks(page: str, language: str) -> list[str]:
