@@ -12,7 +12,7 @@ import time
 import weakref
 from bisect import bisect_left
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
 from agentgauge.recording.cells import Cells
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from agentgauge.catalogue import Family
     from agentgauge.recording.points import Labels
     from agentgauge.recording.series import Child
-    from agentgauge.recording.site import Site
     from agentgauge.targets import Objective
 
 __all__ = ["OTHER", "SOFT_LIMIT", "Record", "Recorder"]
@@ -42,6 +41,13 @@ _BATCH = 2_048
 _LOCK_TIMEOUT_SECONDS = 1.0
 
 
+class Dependent(Protocol):
+    """Something that keeps what a recorder gave it, and must let go of it when the recorder starts anew."""
+
+    def forget(self) -> None:
+        """Keep nothing of the recorder's any more."""
+
+
 class Recorder:
     """Records calls at the price of one list and one append, and folds them into series when somebody drains.
 
@@ -56,7 +62,7 @@ class Recorder:
             wall_clock: Unix time in seconds, asked once: start times are shown with one fixed offset.
         """
         self.series_limit = 1000
-        self.sites: weakref.WeakSet[Site] = weakref.WeakSet()
+        self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
         self.reset(clock=clock, wall_clock=wall_clock)
         _recorders.add(self)
 
@@ -81,9 +87,8 @@ class Recorder:
         self._tracked: dict[tuple[str, str, bool], Target] = {}
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
-        for site in list(self.sites):
-            site.targets.clear()
-            site.entries.clear()
+        for dependent in list(self.dependents):
+            dependent.forget()
 
     # --- admission --------------------------------------------------------------------------------------------------------
 

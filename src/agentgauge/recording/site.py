@@ -43,19 +43,20 @@ class Site:
         self.owners: set[str] = set()
         self.targets: dict[str, Target] = {}
         self.entries: dict[tuple[str, bool], Target] = {}
-        recorder.sites.add(self)
+        recorder.dependents.add(self)
 
     def name_agent(self, agent: str) -> None:
         """Belong to ``agent``, whatever class the function is in."""
         self.agent = agent
-        self._forget()
+        self.forget()
 
     def belong_to(self, agent: str) -> None:
         """Be a method of a class that ``@agent`` names, where the instance or class decides at every call."""
         self.owners.add(agent)
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Find every target anew: the recorder starts anew, or the agent is another."""
         self.targets.clear()
         self.entries.clear()
 
