@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from agentgauge.recording.site import current_agent
 from agentgauge.testing import isolated
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def fresh() -> Iterator[Isolation]:
     """Let everything decorated record into an empty recorder, on a registry and a clock of the test's own."""
     with isolated() as isolation:
         yield isolation
+        assert current_agent.get() == "", "the test left an agent's name behind"
 
 
 @pytest.fixture

@@ -33,6 +33,10 @@ class _ContainedErrors:
         self.is_reraising = False
         self._next_log_by_hook: dict[str, float] = {}
 
+    def forget(self) -> None:
+        """Start from zero, as a forked child must."""
+        self.count_by_hook.clear()
+
     def note(self, hook: str, error: Exception) -> None:
         self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
         now = time.monotonic()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import logging
+import sys
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from agentgauge import agent, track
+from agentgauge import agent, task, track
 from agentgauge.recording.site import current_agent
 from agentgauge.testing import reraise_internal_errors
 
+TASK_COUNT = "agent_task_duration_seconds_count"
 RUN_COUNT = "gen_ai_invoke_agent_duration_seconds_count"
 
 
@@ -116,7 +119,7 @@ FAULTS = [
 ]
 
 
-def make(kind, error):
+def make(kind, error, decorate):
     """Return a decorated callable of a kind that gives 42 or raises ``error``."""
 
     def finish():
@@ -126,24 +129,24 @@ def make(kind, error):
         return 42
 
     if kind == "plain":
-        return agent("scout")(finish)
+        return decorate(finish)
     if kind == "coroutine":
 
-        @agent("scout")
+        @decorate
         async def coroutine():
             return finish()
 
         return coroutine
     if kind == "generator":
 
-        @agent("scout")
+        @decorate
         def generator():
             yield 1
             return finish()
 
         return generator
 
-    @agent("scout")
+    @decorate
     async def async_generator():
         yield 1
         yield finish()
@@ -168,14 +171,13 @@ async def drive(function):
 
 
 @pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "async generator"])
+@pytest.mark.parametrize("decorate", [agent("scout"), task], ids=["agent", "task"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize(
     "error", [None, ValueError("theirs"), asyncio.CancelledError("theirs")], ids=lambda error: type(error).__name__
 )
-async def test_the_host_sees_its_own_value_or_exception_and_the_fault_is_counted(
-    fresh, set_provider, monkeypatch, kind, fault, error
-):
-    function = make(kind, error)
+async def test_the_host_sees_its_own_end_and_the_fault_is_counted(fresh, set_provider, monkeypatch, kind, decorate, fault, error):
+    function = make(kind, error, decorate)
     hooks = fault(fresh, set_provider, monkeypatch)
 
     if error is None:
@@ -210,7 +212,7 @@ async def test_the_host_sees_its_own_value_or_exception_and_the_fault_is_counted
     ids=lambda fault: fault.__name__,
 )
 async def test_a_fault_of_tracing_or_of_the_last_clock_costs_no_metric(fresh, set_provider, monkeypatch, kind, fault):
-    function = make(kind, None)
+    function = make(kind, None, agent("scout"))
     fault(fresh, set_provider, monkeypatch)
 
     await drive(function)
@@ -251,10 +253,55 @@ def test_a_fault_is_logged_once_a_minute_with_its_place(fresh, caplog, monkeypat
     assert fresh.value("agentgauge_internal_errors_total", hook="start") == 50
 
 
+@pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "async generator"])
+@pytest.mark.parametrize("decorate", [agent("scout"), task], ids=["agent", "task"])
+async def test_an_interrupt_while_a_call_begins_passes_and_ends_the_call(fresh, spans, kind, decorate):
+    function = make(kind, None, decorate)
+    append = fresh.recorder.append
+
+    def interrupt(record):
+        append(record)
+        raise KeyboardInterrupt
+
+    fresh.recorder.append = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        await drive(function)
+    fresh.recorder.append = append
+
+    assert current_agent.get() == ""
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    fresh.recorder.drain()
+    assert not fresh.recorder.open
+    assert len(spans.get_finished_spans()) == 1
+
+
+@pytest.mark.parametrize("spare", range(12))
+async def test_a_full_stack_leaves_no_call_in_progress(fresh, spare):
+    def undecorated(spare, function, depth):
+        return undecorated(spare - 1, function, depth) if spare else function(depth)
+
+    @task
+    def work(depth):
+        return work(depth - 1) if depth else 0
+
+    @task
+    async def work_async(depth):
+        return await work_async(depth - 1) if depth else 0
+
+    with pytest.raises(RecursionError):
+        undecorated(spare, work, sys.getrecursionlimit())
+    with pytest.raises(RecursionError):
+        await undecorated(spare, work_async, sys.getrecursionlimit())
+
+    for name in ("work", "work_async"):
+        assert fresh.value("agent_tasks_in_progress", agent_task=name) == 0
+        assert fresh.value(TASK_COUNT, agent_task=name, outcome="success") == 0
+
+
 def test_in_tests_a_fault_can_be_made_to_surface(fresh):
     fresh.recorder.append = fail
     work = agent("scout")(lambda: 42)
 
     with reraise_internal_errors(), pytest.raises(InjectedError):
-        work()
+        contextvars.copy_context().run(work)  # a fault that surfaces leaves the agent's name behind
     assert work() == 42

@@ -301,6 +301,7 @@ async def test_a_plain_function_may_return_anything_awaitable():
     assert await work() == 42
 
 
-def test_wrong_arguments_raise_the_functions_own_type_error():
-    with pytest.raises(TypeError, match=r"raise_in_plain\(\) missing 1 required positional argument: 'error'"):
-        task(raise_in_plain)()
+@pytest.mark.parametrize("raiser", RAISERS)
+async def test_wrong_arguments_raise_the_functions_own_type_error(raiser):
+    with pytest.raises(TypeError, match=rf"{raiser.__name__}\(\) missing 1 required positional argument: 'error'"):
+        await exhaust(task(raiser)())

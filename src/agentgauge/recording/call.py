@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import TASK_RETRIES, Outcome
 from agentgauge.errors import report_internal_error
-from agentgauge.recording.outcome import Failure, failure_of
+from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
 from agentgauge.recording.series import clean_label
 from agentgauge.recording.site import current_agent
@@ -58,23 +58,17 @@ def end_call(
         if error is not None:
             failure = failure_of(error)
         if record is not None:
-            _complete(recorder, record, scope, failure)
-        if scope is not None:
-            close_span(scope, failure, error)
+            record[FAILURE] = failure
+            if scope is not None:
+                record[SPAN_CONTEXT] = sampled_context(scope)
+            record[END] = recorder.clock()  # the last of all: from then on the record is the drain's
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        if record is not None and record[END] is None:  # it still counts, and must not look as if it ran for ever
+            record[FAILURE] = failure or (None if error is None else UNTOLD)
+            record[END] = record[START]
         report_internal_error("end", fault)
-
-
-def _complete(recorder: Recorder, record: Record, scope: Scope | None, failure: Failure | None) -> None:
-    record[FAILURE] = failure
     if scope is not None:
-        record[SPAN_CONTEXT] = sampled_context(scope)
-    # The end is written last: from then on the record is the drain's. A call whose clock fails still counts.
-    end = record[START]
-    try:
-        end = recorder.clock()
-    finally:
-        record[END] = end
+        close_span(scope, failure, error)
 
 
 def leave_agent(token: Token[str]) -> None:
@@ -104,12 +98,15 @@ class Call:
             if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
                 self._scope = open_span(target)
             record = [target, recorder.clock(), None, None, None]
-            recorder.append(record)
             self._record = record
+            recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:
                 recorder.relieve()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
             report_internal_error("start", fault)
+        except BaseException as interrupt:  # of a signal handler: the call does not begin
+            self.end(interrupt)
+            raise
 
     def suspend(self) -> None:
         """Give the consumer its own context back between two items, and keep that of the generator for its next step."""

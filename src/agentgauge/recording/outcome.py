@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from agentgauge.catalogue import Outcome
 
-__all__ = ["OTHER_ERROR", "Failure", "failure_of"]
+__all__ = ["OTHER_ERROR", "UNTOLD", "Failure", "failure_of"]
 
 OTHER_ERROR = "_OTHER"
 """The error type that stands for those past the limit (semantic conventions, ``error.type``)."""
@@ -18,6 +18,10 @@ class Failure(NamedTuple):
 
     outcome: Outcome
     error_type: str
+
+
+UNTOLD = Failure(Outcome.ERROR, OTHER_ERROR)
+"""The end of a call that failed while there was no way to tell how."""
 
 
 def failure_of(error: BaseException) -> Failure:

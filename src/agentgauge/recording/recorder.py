@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
+from agentgauge.errors import contained_errors
 from agentgauge.recording.cells import Cells
 from agentgauge.recording.points import Exemplar, HistogramPoint
 from agentgauge.recording.series import CallSeries, SeriesKind, Target, clean_label
@@ -76,11 +77,12 @@ class Recorder:
         self.open: deque[Record] = deque()
         self.lock = threading.Lock()
         self._owner: int | None = None
-        self.is_held_for_fork = False
+        self._forking_thread: int | None = None
         self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
         self.folded = 0
+        self._recorded = 0
         self.dropped = 0
         self.overhead_seconds = 0.0
         self._folded_since_rescan = 0
@@ -97,9 +99,11 @@ class Recorder:
         table = self.series[kind]
         series = table.get((agent, name))
         if series is None and len(table) < self.series_limit:
-            series = table.setdefault((agent, name), CallSeries(kind, clean_label(agent), clean_label(name), objective))
+            series = table.setdefault((agent, name), CallSeries(kind, clean_label(agent), clean_label(name)))
             if kind is SeriesKind.TASK:
                 self.observe(catalogue.TASK_RETRIES, series.labels, 0)
+        if series is not None and objective is not None:
+            series.set_objective(objective)
         return series
 
     def target(
@@ -116,17 +120,19 @@ class Recorder:
         """Return what stands for every name past the limit; each use is counted."""
         self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 1)
         table = self.series[kind]
-        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, OTHER, None))
+        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, OTHER))
         run = None
         if is_entry:
             runs = self.series[SeriesKind.RUN]
             run = self.admit(SeriesKind.RUN, agent, "")
-            run = run or runs.setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, "", None))
+            run = run or runs.setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, ""))
         return Target(series, run, clean_label(agent), clean_label(name))
 
     def observe(self, family: Family, labels: Labels, value: float) -> None:
         """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
         self.observations.append((family, labels, value))
+        if len(self.observations) > SOFT_LIMIT:
+            self.relieve()
 
     # --- draining ---------------------------------------------------------------------------------------------------------
 
@@ -149,31 +155,26 @@ class Recorder:
     def drain(self) -> None:
         """Fold every finished call into its series; at most 2,048 records under one hold of the lock."""
         began = time.thread_time()
-        remaining = len(self.buffer)
-        while remaining > 0 and self._acquire(is_waiting=True):
-            try:
-                self._fold_batch()
-            finally:
-                self._release()
-            remaining -= _BATCH
-        remaining = len(self.open)
-        while remaining > 0 and self._acquire(is_waiting=True):
-            try:
-                self._rescan(min(_BATCH, remaining))
-            finally:
-                self._release()
-            remaining -= _BATCH
-        if self._acquire(is_waiting=True):
-            try:
-                self._fold_observations()
-            finally:
-                self._release()
+        for fold, count in (
+            (self._fold_batch, len(self.buffer)),
+            (self._rescan, len(self.open)),
+            (self._fold_observations, len(self.observations)),
+        ):
+            for _ in range(0, count, _BATCH):
+                if not self._acquire(is_waiting=True):
+                    break
+                try:
+                    fold()
+                finally:
+                    self._release()
         self.overhead_seconds += time.thread_time() - began
 
     @property
     def recorded(self) -> int:
         """How many calls were recorded, those in progress included."""
-        return self.folded + len(self.open) + len(self.buffer)
+        # A drain that is under way holds some records in its hands; a counter must not go down for that.
+        self._recorded = max(self._recorded, self.folded + len(self.open) + len(self.buffer))
+        return self._recorded
 
     def open_records(self) -> list[Record]:
         """Return the calls that were in progress at the last drain."""
@@ -213,6 +214,17 @@ class Recorder:
         if objective is not None:
             target.series.set_objective(objective)
         return target
+
+    def hold_for_fork(self) -> None:
+        """Wait until nobody drains, so that a fork does not come in the middle; goes on without where that takes too long."""
+        if self._acquire(is_waiting=True):
+            self._forking_thread = threading.get_ident()
+
+    def let_go_after_fork(self) -> None:
+        """Let others drain again, if this thread kept them from it."""
+        if self._forking_thread == threading.get_ident():
+            self._forking_thread = None
+            self._release()
 
     def _acquire(self, *, is_waiting: bool) -> bool:
         # A thread that is interrupted while it drains (signal handler, GC callback) must not wait for itself; the time limit
@@ -259,14 +271,15 @@ class Recorder:
         # Amortised: calls that end while they are kept apart are found after as many others were folded.
         if self._folded_since_rescan >= len(self.open):
             self._folded_since_rescan = 0
-            self._rescan(min(_BATCH, len(self.open)))
+            self._rescan()
         if self.observations:
             self._fold_observations()
 
-    def _rescan(self, count: int) -> None:
+    def _rescan(self) -> None:
+        """Fold what has ended of the calls in progress, up to one batch of them."""
         pop = self.open.popleft
         keep = self.open.append
-        for _ in range(count):
+        for _ in range(min(len(self.open), _BATCH)):
             record = pop()
             if record[END] is None:
                 keep(record)
@@ -314,16 +327,16 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 def _hold_before_fork() -> None:
     for recorder in list(_recorders):
-        recorder.is_held_for_fork = recorder._acquire(is_waiting=True)  # noqa: SLF001 - the hooks are part of the recorder
+        recorder.hold_for_fork()
 
 
 def _let_go_in_parent() -> None:
     for recorder in list(_recorders):
-        if recorder.is_held_for_fork:
-            recorder._release()  # noqa: SLF001 - the hooks are part of the recorder
+        recorder.let_go_after_fork()
 
 
 def _start_anew_in_child() -> None:
+    contained_errors.forget()
     for recorder in list(_recorders):
         recorder.reset()
 

@@ -71,7 +71,7 @@ class CallSeries:
         "success",
     )
 
-    def __init__(self, kind: SeriesKind, agent: str, name: str, objective: Objective | None) -> None:
+    def __init__(self, kind: SeriesKind, agent: str, name: str) -> None:
         self.kind = kind
         self.family: Family = _FAMILIES[kind]
         self.bounds = self.family.buckets
@@ -85,7 +85,7 @@ class CallSeries:
         self.errors: dict[str, int] = {OTHER_ERROR: 0}
         self.last_success = float("-inf")
         self.missed = 0
-        self.set_objective(objective)
+        self.set_objective(None)
 
     def set_objective(self, objective: Objective | None) -> None:
         """Promise ``objective`` from now on."""

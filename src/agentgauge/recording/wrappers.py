@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentgauge.errors import report_internal_error
 from agentgauge.recording.call import Call, end_call
-from agentgauge.recording.recorder import END, SOFT_LIMIT
+from agentgauge.recording.outcome import UNTOLD
+from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, START
 from agentgauge.recording.site import SITE_ATTRIBUTE, current_agent
 from agentgauge.recording.tracing import open_span, provider_cell
 
@@ -65,10 +66,18 @@ def _wrap_plain(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
                 recorder.relieve()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
             report_internal_error("start", fault)
+        except BaseException as interrupt:  # of a signal handler: the call does not begin
+            end_call(recorder, record, scope, token, interrupt)
+            raise
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            end_call(recorder, record, scope, token, error)
+            try:
+                end_call(recorder, record, scope, token, error)
+            except RecursionError:  # the stack is full: there is no way to tell more
+                if record is not None and record[END] is None:
+                    record[FAILURE] = UNTOLD
+                    record[END] = record[START]
             raise
         if record is None or scope is not None or token is not None:
             end_call(recorder, record, scope, token)
@@ -101,10 +110,18 @@ def _wrap_coroutine(function: Callable[..., Any], site: Site) -> Callable[..., A
                 recorder.relieve()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
             report_internal_error("start", fault)
+        except BaseException as interrupt:  # of a signal handler: the call does not begin
+            end_call(recorder, record, scope, token, interrupt)
+            raise
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            end_call(recorder, record, scope, token, error)
+            try:
+                end_call(recorder, record, scope, token, error)
+            except RecursionError:  # the stack is full: there is no way to tell more
+                if record is not None and record[END] is None:
+                    record[FAILURE] = UNTOLD
+                    record[END] = record[START]
             raise
         if record is None or scope is not None or token is not None:
             end_call(recorder, record, scope, token)

@@ -1,0 +1,559 @@
+"""The recorder: every call is counted once, whoever drains, whatever interrupts, and memory stays bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from agentgauge import Objective, agent, catalogue, task, tool, track
+from agentgauge.recording.collector import RecorderCollector
+from agentgauge.recording.recorder import HARD_LIMIT, SOFT_LIMIT, Recorder
+from agentgauge.recording.series import SeriesKind
+
+COUNT = "agent_task_duration_seconds_count"
+RECORDED = "agentgauge_events_recorded_total"
+DROPPED = "agentgauge_events_dropped_total"
+OVERFLOWED = "agentgauge_series_overflowed_total"
+
+
+def total(fresh, name, **labels):
+    return sum(
+        sample.value
+        for metric in fresh.registry.collect()
+        for sample in metric.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def samples(registry):
+    return [(sample.name, tuple(sorted(sample.labels.items()))) for metric in registry.collect() for sample in metric.samples]
+
+
+def run_threads(*targets):
+    threads = [threading.Thread(target=target) for target in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# --- counting -------------------------------------------------------------------------------------------------------------
+
+
+def test_eight_threads_lose_no_call_while_others_scrape(fresh):
+    @task
+    def work(number):
+        if number % 10 == 0:
+            raise ValueError
+
+    def call():
+        for number in range(20_000):
+            with contextlib.suppress(ValueError):
+                work(number)
+
+    is_done = threading.Event()
+    seen = []
+
+    def scrape():
+        while not is_done.wait(0.01):
+            seen.append(fresh.value(RECORDED))
+
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    run_threads(*[call] * 8)
+    is_done.set()
+    scraper.join()
+
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 144_000
+    assert fresh.value(COUNT, agent_task="work", outcome="error") == 16_000
+    assert fresh.value("agent_task_errors_total", agent_task="work", error_type="ValueError") == 16_000
+    assert fresh.value(RECORDED) == 160_000
+    assert fresh.value(DROPPED) == 0
+    assert fresh.value("agent_tasks_in_progress", agent_task="work") == 0
+    assert seen == sorted(seen), "a counter must never go back"
+
+
+def test_a_scrape_is_a_snapshot_of_whole_calls(fresh):
+    @task
+    def work():
+        fresh.clock.advance(1)
+
+    is_done = threading.Event()
+
+    def call():
+        while not is_done.is_set():
+            work()
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        for _ in range(50):
+            for metric in fresh.registry.collect():
+                if metric.name != "agent_task_duration_seconds":
+                    continue
+                values = {sample.name: sample.value for sample in metric.samples if sample.labels.get("outcome") == "success"}
+                assert values.get(f"{metric.name}_sum") == values.get(f"{metric.name}_count")
+                assert values.get(f"{metric.name}_bucket") == values.get(f"{metric.name}_count")
+    finally:
+        is_done.set()
+        caller.join()
+
+
+def test_buckets_are_cumulative_and_their_bounds_are_included(fresh):
+    @task
+    def work(seconds):
+        fresh.clock.advance(seconds)
+
+    fresh.clock.now = 0.0
+    for seconds in (0.01, 0.011, 100_000):
+        fresh.clock.now = 0.0
+        work(seconds)
+
+    buckets = {
+        sample.labels["le"]: sample.value
+        for metric in fresh.registry.collect()
+        for sample in metric.samples
+        if sample.name == "agent_task_duration_seconds_bucket" and sample.labels["outcome"] == "success"
+    }
+    assert buckets["0.01"] == 1
+    assert buckets["0.02"] == 2
+    assert buckets["655.36"] == 2
+    assert buckets["+Inf"] == 3
+
+
+def test_scraping_twice_counts_once(fresh):
+    work = task("work")(lambda: 1)
+    work()
+
+    assert [fresh.value(COUNT, agent_task="work", outcome="success") for _ in range(3)] == [1, 1, 1]
+
+
+def test_every_series_is_exported_once_and_the_page_parses(fresh):
+    @agent("scout")
+    class Scout:
+        @task
+        def work(self):
+            return self.look()
+
+        @tool
+        def look(self):
+            return 1
+
+    Scout().work()
+    with track("scout", "rerank", objective=Objective(success_ratio=0.9)) as call:
+        call.record_retry()
+
+    page = samples(fresh.registry)
+    assert len(page) == len(set(page))
+    assert b"gen_ai_agent_name" in generate_latest(fresh.registry)
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_drain_thread_callers_drain_at_the_soft_limit(fresh):
+    work = task("work")(lambda: 1)
+
+    for _ in range(10 * SOFT_LIMIT):
+        work()
+        assert len(fresh.recorder.buffer) <= SOFT_LIMIT + 1
+
+    assert fresh.recorder.folded >= 9 * SOFT_LIMIT
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 10 * SOFT_LIMIT
+
+
+def test_calls_that_stay_open_do_not_keep_others_from_being_folded(fresh):
+    @task
+    def open_forever():
+        yield 1
+
+    work = task("work")(lambda: 1)
+    kept = [open_forever() for _ in range(2 * SOFT_LIMIT)]
+    for generator in kept:
+        next(generator)
+    for _ in range(2 * SOFT_LIMIT):
+        work()
+
+    assert len(fresh.recorder.buffer) <= SOFT_LIMIT + 1
+    assert fresh.value("agent_tasks_in_progress", agent_task="open_forever") == 2 * SOFT_LIMIT
+    for generator in kept:
+        generator.close()
+    assert fresh.value(COUNT, agent_task="open_forever", outcome="abandoned") == 2 * SOFT_LIMIT
+    assert fresh.value("agent_tasks_in_progress", agent_task="open_forever") == 0
+
+
+def test_over_the_soft_limit_a_caller_never_waits_for_the_lock(fresh):
+    work = task("work")(lambda: 1)
+    fresh.recorder.lock.acquire()
+    began = time.monotonic()
+    for _ in range(SOFT_LIMIT + 500):
+        work()
+    waited = time.monotonic() - began
+    fresh.recorder.lock.release()
+
+    assert waited < 0.9  # one wait alone is a second
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == SOFT_LIMIT + 500
+
+
+def test_over_the_hard_limit_a_caller_waits_until_it_can_drain(fresh):
+    work = task("work")(lambda: 1)
+    fresh.recorder.lock.acquire()
+    for _ in range(HARD_LIMIT):
+        work()
+    caller = threading.Thread(target=work)
+    caller.start()
+    caller.join(0.2)
+    assert caller.is_alive()
+    fresh.recorder.lock.release()
+    caller.join(5)
+
+    assert not caller.is_alive()
+    assert len(fresh.recorder.buffer) < HARD_LIMIT
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == HARD_LIMIT + 1
+
+
+def test_past_twice_the_hard_limit_calls_are_dropped_and_counted(fresh):
+    work = task("work")(lambda: 1)
+    recorder = fresh.recorder
+    recorder._acquire(is_waiting=True)  # as a handler sees it that interrupts this thread's own drain
+    for _ in range(2 * HARD_LIMIT + 1_000):
+        work()
+    recorder._release()
+
+    assert len(recorder.buffer) == 2 * HARD_LIMIT
+    assert fresh.value(DROPPED) == 1_000
+    assert fresh.value(RECORDED) == 2 * HARD_LIMIT
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 2 * HARD_LIMIT
+
+
+# --- interruptions --------------------------------------------------------------------------------------------------------
+
+
+def interrupting(series, action):
+    """Let ``action`` run in the middle of a drain, once: where the drain reads the bounds of a series."""
+
+    class Bounds(tuple):
+        __slots__ = ()
+        is_armed = True
+
+        def __getitem__(self, index):
+            if Bounds.is_armed:
+                Bounds.is_armed = False
+                action()
+            return super().__getitem__(index)
+
+        def __len__(self):
+            if Bounds.is_armed:
+                Bounds.is_armed = False
+                action()
+            return super().__len__()
+
+    series.bounds = Bounds(series.bounds)
+
+
+def test_a_scrape_from_a_signal_handler_in_the_middle_of_a_drain_does_not_deadlock(fresh):
+    work = task("work")(lambda: 1)
+    work()
+    fresh.recorder.drain()
+    pages = []
+
+    def handle(signum, frame):
+        work()
+        pages.append(generate_latest(fresh.registry))
+
+    previous = signal.signal(signal.SIGUSR1, handle)
+    try:
+        interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], lambda: signal.raise_signal(signal.SIGUSR1))
+        work()
+        began = time.monotonic()
+        fresh.recorder.drain()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+    assert time.monotonic() - began < 0.9
+    assert len(pages) == 1
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 3
+
+
+def test_a_scrape_from_a_garbage_collection_in_the_middle_of_a_drain_does_not_deadlock(fresh):
+    work = task("work")(lambda: 1)
+    work()
+    fresh.recorder.drain()
+    pages = []
+
+    def collect(phase, info):
+        if phase == "start" and not pages:
+            pages.append(None)
+            work()
+            pages.append(generate_latest(fresh.registry))
+
+    interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], gc.collect)
+    gc.callbacks.append(collect)
+    try:
+        work()
+        began = time.monotonic()
+        fresh.recorder.drain()
+    finally:
+        gc.callbacks.remove(collect)
+
+    assert time.monotonic() - began < 0.9
+    assert len(pages) == 2
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 3
+
+
+def call_often(work):
+    for _ in range(SOFT_LIMIT + 10):
+        work()
+
+
+def test_a_call_that_an_interrupt_hits_while_it_relieves_ends_and_frees_the_lock(fresh):
+    work = task("work")(lambda: 1)
+    work()
+    fresh.recorder.drain()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        call_often(work)
+
+    assert not fresh.recorder.lock.locked()
+    assert fresh.value("agent_tasks_in_progress", agent_task="work") == 0
+    assert fresh.value(COUNT, agent_task="work", outcome="cancelled") == 1
+    recorded = fresh.value(RECORDED)
+    work()
+    assert fresh.value(RECORDED) == recorded + 1
+
+
+def test_an_interrupted_drain_keeps_the_books_balanced(fresh):
+    work = task("work")(lambda: 1)
+    work()
+    fresh.recorder.drain()
+    for _ in range(1_000):
+        work()
+    before = fresh.recorder.recorded
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.recorder.drain()
+
+    assert fresh.recorder.recorded >= before - 1
+
+
+def test_what_is_recorded_never_goes_back_while_a_drain_runs(fresh):
+    work = task("work")(lambda: 1)
+    work()
+    fresh.recorder.drain()
+    for _ in range(100):
+        work()
+    seen = [fresh.recorder.recorded]
+    interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], lambda: seen.append(fresh.recorder.recorded))
+    fresh.recorder.drain()
+
+    assert seen == [101, 101]
+
+
+# --- cardinality ----------------------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_names_leave_bounded_tables_and_right_totals(fresh):
+    for number in range(10_000):
+        with track(f"agent-{number}", f"task-{number}"):
+            fresh.clock.advance(0.001)
+
+    limit = fresh.recorder.series_limit
+    assert len(fresh.recorder.series[SeriesKind.TASK]) <= limit + 1
+    assert len(fresh.recorder.series[SeriesKind.RUN]) <= limit + 1
+    assert len(fresh.recorder._tracked) <= limit
+    assert fresh.value(COUNT, gen_ai_agent_name="other", agent_task="other", outcome="success") == 10_000 - limit
+    assert total(fresh, COUNT) == 10_000
+    assert total(fresh, "gen_ai_invoke_agent_duration_seconds_count") == 10_000
+    assert fresh.value(OVERFLOWED, kind="task") == 10_000 - limit
+    assert not fresh.recorder.observations
+    page = samples(fresh.registry)
+    assert len(page) == len(set(page))
+
+
+def test_decorated_functions_past_the_limit_share_other_too(fresh, monkeypatch):
+    monkeypatch.setattr(fresh.recorder, "series_limit", 3)
+    for number in range(10):
+        for decorator in (task, tool):
+            work = decorator(f"work-{number}")(lambda: 1)
+            work()
+            work()
+
+    assert fresh.value(COUNT, gen_ai_agent_name="other", agent_task="other", outcome="success") == 14
+    assert total(fresh, COUNT) == 20
+    assert total(fresh, "gen_ai_execute_tool_duration_seconds_count") == 20
+    assert fresh.value(OVERFLOWED, kind="task") == fresh.value(OVERFLOWED, kind="tool") == 14
+
+
+def test_names_admitted_before_the_limit_keep_their_series(fresh, monkeypatch):
+    monkeypatch.setattr(fresh.recorder, "series_limit", 1)
+    first, second = task("first")(lambda: 1), task("second")(lambda: 1)
+    for _ in range(3):
+        first()
+        second()
+
+    assert fresh.value(COUNT, agent_task="first", outcome="success") == 3
+    assert fresh.value(COUNT, gen_ai_agent_name="other", agent_task="other", outcome="success") == 3
+
+
+OTHER = {"gen_ai_agent_name": "other", "agent_task": "other"}
+
+
+def test_other_shows_the_oldest_start_and_the_last_success(fresh, monkeypatch):
+    monkeypatch.setattr(fresh.recorder, "series_limit", 1)
+    task("first")(lambda: 1)()
+    with track("", "a"):
+        fresh.clock.advance(5)
+        with track("", "b"):
+            assert fresh.value("agent_task_oldest_start_timestamp_seconds", **OTHER) == 1_000
+            assert fresh.value("agent_tasks_in_progress", **OTHER) == 2
+            fresh.clock.advance(1)
+    fresh.clock.advance(1)
+
+    assert fresh.value("agent_task_last_success_timestamp_seconds", **OTHER) == 1_006
+
+
+def test_the_name_still_flows_past_the_limit(fresh, monkeypatch):
+    monkeypatch.setattr(fresh.recorder, "series_limit", 1)
+    inner = task("inner")(lambda: 1)
+    inner()
+
+    @agent("late")
+    def work():
+        return inner() + inner()
+
+    work()
+
+    assert total(fresh, "gen_ai_invoke_agent_duration_seconds_count") == 1
+    assert total(fresh, COUNT) == 4
+
+
+def test_error_types_past_their_limit_fold_into_other_and_totals_stay_right(fresh):
+    @task
+    def work(number):
+        raise type(f"Error{number}", (Exception,), {"__module__": "builtins"})
+
+    for number in range(100):
+        for _ in range(2):
+            with pytest.raises(Exception):  # noqa: B017 - each has a class of its own
+                work(number)
+
+    errors = {
+        sample.labels["error_type"]: sample.value
+        for metric in fresh.registry.collect()
+        for sample in metric.samples
+        if sample.name == "agent_task_errors_total"
+    }
+    assert len(errors) == 17
+    assert errors["Error0"] == 2
+    assert sum(errors.values()) == 200
+    assert fresh.value(OVERFLOWED, kind="error_type") == errors["_OTHER"] == 168
+
+
+def test_error_types_of_tools_are_limited_too(fresh):
+    @tool
+    def work(number):
+        raise type(f"Error{number}", (Exception,), {"__module__": "builtins"})
+
+    for number in range(100):
+        with pytest.raises(Exception):  # noqa: B017 - each has a class of its own
+            work(number)
+
+    family = "gen_ai_execute_tool_duration_seconds_count"
+    assert total(fresh, family) == 100
+    assert fresh.value(family, gen_ai_tool_name="work", error_type="_OTHER") == 84
+
+
+def test_an_objective_that_comes_second_is_exported(fresh):
+    task("work")(lambda: 1)()
+    task("work", objective=Objective(success_ratio=0.9))(lambda: 1)()
+
+    assert fresh.value("agent_objective_success_ratio", agent_task="work") == 0.9
+
+
+# --- observations ---------------------------------------------------------------------------------------------------------
+
+QUEUE = (("gen_ai_agent_name", "scout"), ("queue", "inbox"))
+
+
+def test_a_scrape_shows_the_last_value_of_a_gauge_however_many_came_before(fresh):
+    for number in range(5_000):
+        fresh.recorder.observe(catalogue.QUEUE_DEPTH, QUEUE, number)
+
+    assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") == 4_999
+
+
+def test_observations_that_nobody_scrapes_stay_bounded(fresh):
+    for number in range(100_000):
+        fresh.recorder.observe(catalogue.QUEUE_DEPTH, QUEUE, number)
+
+    assert len(fresh.recorder.observations) <= 2 * SOFT_LIMIT
+    assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") == 99_999
+
+
+def test_a_family_that_is_withdrawn_is_exported_no_more(fresh):
+    fresh.recorder.observe(catalogue.QUEUE_DEPTH, QUEUE, 3)
+    fresh.recorder.withdraw(catalogue.QUEUE_DEPTH)
+
+    assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") is None
+
+
+# --- recorders of one's own -----------------------------------------------------------------------------------------------
+
+
+def test_starting_anew_forgets_calls_and_keeps_decorated_functions_working(fresh):
+    work = agent("scout")(lambda: 1)
+    work()
+    fresh.recorder.reset(clock=fresh.clock, wall_clock=fresh.clock)
+    assert fresh.value(RECORDED) == 0
+    work()
+
+    assert fresh.value("gen_ai_invoke_agent_duration_seconds_count", gen_ai_agent_name="scout") == 1
+
+
+def test_wall_clock_times_have_one_fixed_offset():
+    registry = CollectorRegistry()
+    wall = iter([5_000.0])
+    recorder = Recorder(clock=lambda: 20.0, wall_clock=lambda: next(wall))
+    registry.register(RecorderCollector(recorder))
+    target = recorder.tracked_target("scout", "work", is_entry=False, objective=None)
+    recorder.append([target, 15.0, None, None, None])
+
+    labels = {"gen_ai_agent_name": "scout", "agent_task": "work"}
+    assert registry.get_sample_value("agent_task_oldest_start_timestamp_seconds", labels) == 4_995
+
+
+def test_a_registry_can_be_asked_what_it_describes_without_a_drain(fresh):
+    task("work")(lambda: 1)()
+    assert fresh.recorder.buffer
+
+    assert list(RecorderCollector(fresh.recorder).describe()) == []
+    assert fresh.recorder.buffer
+
+
+def test_a_call_that_finds_the_stack_full_ends(fresh):
+    @task
+    def work(depth):
+        return work(depth - 1) if depth else 0
+
+    limit = sys.getrecursionlimit()
+    with pytest.raises(RecursionError):
+        work(limit)
+
+    assert fresh.value("agent_tasks_in_progress", agent_task="work") == 0
+    assert work(10) == 0
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == 11
