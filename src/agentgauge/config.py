@@ -72,6 +72,11 @@ class Config:
         _require_seconds("collector_timeout_seconds", self.collector_timeout_seconds)
         _require_seconds("drain_interval_seconds", self.drain_interval_seconds)
         _require_integer("series_limit", self.series_limit, 1, 1_000_000, "1000")
+        if self.service_name is not None:
+            _require_type("service_name", self.service_name, str, "a name such as 'research-swarm'")
+        _require_type(
+            "resource_attributes", self.resource_attributes, dict, "a dict such as {'deployment.environment.name': 'test'}"
+        )
         _require_type("collectors", self.collectors, tuple, "a tuple of names, such as ('host',)")
         for name in self.collectors:
             if name not in COLLECTOR_NAMES:
@@ -79,14 +84,14 @@ class Config:
         self._check_access()
 
     def _check_access(self) -> None:
-        if self.bearer_token is not None and (
-            not isinstance(self.bearer_token, str) or not self.bearer_token.isascii() or not self.bearer_token.strip()
-        ):
-            raise ConfigurationError("bearer_token: give a non-empty ASCII string, such as the output of `openssl rand -hex 32`")
+        if self.bearer_token is not None and not _is_token(self.bearer_token):
+            raise ConfigurationError(
+                "bearer_token: give a non-empty ASCII string without white space, such as the output of `openssl rand -hex 32`"
+            )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ConfigurationError("tls_certificate_file and tls_key_file belong together: give both or neither")
         for name, path in (("tls_certificate_file", self.tls_certificate_file), ("tls_key_file", self.tls_key_file)):
-            if path is not None and not Path(path).is_file():
+            if path is not None and not (isinstance(path, str | os.PathLike) and Path(path).is_file()):
                 raise ConfigurationError(f"{name}={path!r}: there is no such file; give the path of a PEM file")
         is_protected = self.bearer_token is not None or self.tls_certificate_file is not None
         if self.is_server_enabled and not is_protected and not _is_loopback(self.host):
@@ -209,7 +214,9 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
 
 
 def _suggestion(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1)
+    shared = len(_PREFIX) if name.startswith(_PREFIX) else 0  # what all variables share says nothing of likeness
+    by_rest = {candidate[shared:]: candidate for candidate in sorted(known)}
+    close = [by_rest[rest] for rest in difflib.get_close_matches(name[shared:], by_rest, n=1)]
     return f"; did you mean {close[0]!r}?" if close else f"; the settings are {', '.join(sorted(known))}"
 
 
@@ -227,6 +234,10 @@ def _require_seconds(name: str, value: object) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value <= 0:  # type: ignore[operator, arg-type]  # is_number says so
         raise ConfigurationError(f"{name}={value!r}: give a positive number of seconds, such as 0.5")
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value and value != ""
 
 
 def _is_loopback(host: str) -> bool:

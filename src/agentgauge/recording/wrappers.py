@@ -84,8 +84,9 @@ def _wrap_plain(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
             return result
         try:
             record[END] = recorder.clock()
-        except Exception:  # noqa: BLE001 - a fault of ours must not reach the host
-            end_call(recorder, record, scope, token)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            record[END] = record[START]  # it still counts
+            report_internal_error("end", fault)
         return result
 
     return wrapper
@@ -128,8 +129,9 @@ def _wrap_coroutine(function: Callable[..., Any], site: Site) -> Callable[..., A
             return result
         try:
             record[END] = recorder.clock()
-        except Exception:  # noqa: BLE001 - a fault of ours must not reach the host
-            end_call(recorder, record, scope, token)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            record[END] = record[START]  # it still counts
+            report_internal_error("end", fault)
         return result
 
     return wrapper
