@@ -245,28 +245,30 @@ class Recorder:
         pop = self.buffer.popleft
         keep = self.open.append
         count = min(len(self.buffer), _BATCH)
-        kept = 0
-        for _ in range(count):
-            record = pop()
-            if record[END] is None:
-                keep(record)
-                kept += 1
-                continue
-            target, start, end, failure, span_context = record
-            if failure is not None or span_context is not None or target.run is not None:
-                self._fold(record)
-                continue
-            # What nearly every call is, written out: _fold does the same for the others.
-            series = target.series
-            child = series.success
-            duration = end - start
-            child.counts[bisect_left(series.bounds, duration)] += 1
-            child.sum += duration
-            if end > series.last_success:  # noqa: PLR1730 - max() costs a call
-                series.last_success = end
-            if duration > series.latency_objective_seconds:
-                series.missed += 1
-        self.folded += count - kept
+        kept = popped = 0
+        try:
+            for popped in range(1, count + 1):  # noqa: B007 - read where the loop ended
+                record = pop()
+                if record[END] is None:
+                    keep(record)
+                    kept += 1
+                    continue
+                target, start, end, failure, span_context = record
+                if failure is not None or span_context is not None or target.run is not None:
+                    self._fold(record)
+                    continue
+                # What nearly every call is, written out: _fold does the same for the others.
+                series = target.series
+                child = series.success
+                duration = end - start
+                child.counts[bisect_left(series.bounds, duration)] += 1
+                child.sum += duration
+                if end > series.last_success:  # noqa: PLR1730 - max() costs a call
+                    series.last_success = end
+                if duration > series.latency_objective_seconds:
+                    series.missed += 1
+        finally:  # a signal handler may raise in the middle
+            self.folded += popped - kept
         self._folded_since_rescan += count
         # Amortised: calls that end while they are kept apart are found after as many others were folded.
         if self._folded_since_rescan >= len(self.open):
@@ -316,7 +318,7 @@ class Recorder:
 
     def _fold_observations(self) -> None:
         pop = self.observations.popleft
-        for _ in range(min(len(self.observations), _BATCH)):
+        for _ in range(min(len(self.observations), 2 * _BATCH)):
             family, labels, value = pop()
             if not self.cells.fold(family, labels, value, self.series_limit):
                 self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1, self.series_limit)

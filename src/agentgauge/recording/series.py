@@ -89,8 +89,8 @@ class CallSeries:
 
     def set_objective(self, objective: Objective | None) -> None:
         """Promise ``objective`` from now on."""
+        latency = None if objective is None else objective.latency_seconds  # before anything is kept: what has none raises here
         self.objective = objective
-        latency = None if objective is None else objective.latency_seconds
         self.latency_objective_seconds = float("inf") if latency is None else latency
 
     def children(self) -> list[Child]:
