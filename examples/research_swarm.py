@@ -229,7 +229,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A swarm of agents answers questions; its metrics are served while it runs.")
     parser.add_argument("--seconds", type=_positive, help="end by itself after so many seconds (default: at Ctrl-C)")
     parser.add_argument("--seed", type=int, default=0, help="what questions, answers, latencies and faults derive from")
-    parser.add_argument("--port", type=int, default=9464, help="where to serve /metrics; 0 takes any free port (default: 9464)")
+    parser.add_argument(
+        "--port", type=int, help="where to serve /metrics; 0 takes any free port (default: AGENTGAUGE_PORT or 9464)"
+    )
     parser.add_argument("--concurrency", type=_whole, default=4, help="questions worked on at once (default: 4)")
     parser.add_argument("--speed", type=_positive, default=1.0, help="divides the model's latency (default: 1)")
     parser.add_argument("--faults", choices=sorted(LEVELS), default="normal", help="how much goes wrong (default: normal)")

@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import math
 import os
+import re
 import socket
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["Config", "is_disabled", "is_tracing_disabled"]
 COLLECTOR_NAMES = ("host", "process")
 
 _PREFIX = "AGENTGAUGE_"
+_ATTRIBUTES = "{'deployment.environment.name': 'test'}"
+_SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -74,9 +77,12 @@ class Config:
         _require_integer("series_limit", self.series_limit, 1, 1_000_000, "1000")
         if self.service_name is not None:
             _require_type("service_name", self.service_name, str, "a name such as 'research-swarm'")
-        _require_type(
-            "resource_attributes", self.resource_attributes, dict, "a dict such as {'deployment.environment.name': 'test'}"
-        )
+        _require_type("resource_attributes", self.resource_attributes, dict, f"a dict such as {_ATTRIBUTES}")
+        for name, value in self.resource_attributes.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise ConfigurationError(
+                    f"resource_attributes: {name!r}: {value!r} is not text; give a dict such as {_ATTRIBUTES}"
+                )
         _require_type("collectors", self.collectors, tuple, "a tuple of names, such as ('host',)")
         for name in self.collectors:
             if name not in COLLECTOR_NAMES:
@@ -148,6 +154,8 @@ def _read_environment(environ: Mapping[str, str], known: set[str]) -> dict[str, 
         values["service_name"] = from_attributes
     for variable, text in environ.items():
         if not variable.startswith(_PREFIX):
+            continue
+        if _is_service_link(variable, text):
             continue
         name = variable.removeprefix(_PREFIX).lower()
         if name == "disabled":
@@ -234,6 +242,11 @@ def _require_seconds(name: str, value: object) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value <= 0:  # type: ignore[operator, arg-type]  # is_number says so
         raise ConfigurationError(f"{name}={value!r}: give a positive number of seconds, such as 0.5")
+
+
+def _is_service_link(variable: str, text: str) -> bool:
+    """Tell whether Kubernetes set the variable, as it does in every pod beside a Service named ``agentgauge``."""
+    return _SERVICE_LINK.fullmatch(variable) is not None or (variable == "AGENTGAUGE_PORT" and "://" in text)
 
 
 def _is_token(value: object) -> bool:

@@ -6,26 +6,26 @@ import functools
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from agentgauge import catalogue
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.recording.default import default_collector, default_recorder
 from agentgauge.recording.drainer import Drainer
+from agentgauge.recording.fork_guard import guard
 from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
 
     from agentgauge.exposition.server import MetricsServer
+    from agentgauge.recording.points import Labels
 
 __all__ = ["Monitor", "start", "stop"]
 
@@ -99,6 +99,7 @@ class Monitor:
         return server
 
     def _register_collectors(self) -> None:
+        guard(self.registry)
         if self.registry is not REGISTRY:  # where the default recorder is at home
             self._register(default_collector())
         if self.config.collectors:
@@ -124,8 +125,7 @@ class Monitor:
             labels = (("metric", threshold.metric), ("severity", threshold.severity), ("operator", threshold.operator))
             recorder.observe(catalogue.THRESHOLD, labels, threshold.value)
         self._give_back.callback(recorder.withdraw, catalogue.THRESHOLD)
-        attributes = {"service.name": self.config.service_name, **self.config.resource_attributes}
-        target = tuple((_label_name(name), value) for name, value in attributes.items() if value)
+        target = _target_labels({**self.config.resource_attributes, "service.name": self.config.service_name})
         if target:
             recorder.observe(catalogue.TARGET_INFO, target, 1)
             self._give_back.callback(recorder.withdraw, catalogue.TARGET_INFO)
@@ -176,6 +176,8 @@ def start(
             started.
     """
     global _running  # noqa: PLW0603 - at most one runs in a process
+    if not isinstance(registry, CollectorRegistry):
+        raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     config = Config.load(**settings)
     limits = _checked(thresholds)
     with _lock:
@@ -197,6 +199,10 @@ def stop() -> None:
 
 
 def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
+    if not isinstance(thresholds, Iterable):
+        raise ConfigurationError(
+            f"thresholds={thresholds!r}: give a list, such as [Threshold('system_memory_utilization_ratio', 0.9)]"
+        )
     limits = tuple(thresholds)
     for limit in limits:
         if not isinstance(limit, Threshold):
@@ -221,6 +227,19 @@ def _require_same(
         different.append("thresholds")
     if different:
         raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
+
+
+def _target_labels(attributes: dict[str, str | None]) -> Labels:
+    """Make labels of resource attributes; where two have the same name as a label, join their values with ``;``.
+
+    Source: OpenTelemetry specification, Prometheus and OpenMetrics compatibility, "Metric Attributes".
+    """
+    labels: dict[str, str] = {}
+    for attribute, value in sorted(attributes.items()):
+        if value:
+            name = _label_name(attribute)
+            labels[name] = f"{labels[name]};{value}" if name in labels else value
+    return tuple(labels.items())
 
 
 def _label_name(attribute: str) -> str:

@@ -67,7 +67,9 @@ class Threshold:
             raise ConfigurationError(f"Threshold(severity={self.severity!r}): give one of {', '.join(get_args(Severity))}")
         if self.operator not in get_args(Operator):
             raise ConfigurationError(f"Threshold(operator={self.operator!r}): give one of {', '.join(get_args(Operator))}")
-        if not math.isfinite(self.value):
+        if not isinstance(self.metric, str) or not self.metric:
+            raise ConfigurationError(f"Threshold(metric={self.metric!r}): give the name of a family, such as 'process_open_fds'")
+        if not isinstance(self.value, int | float) or not math.isfinite(self.value):
             raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
 
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import TASK_RETRIES, Outcome
-from agentgauge.errors import report_internal_error
+from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
 from agentgauge.recording.series import clean_label
@@ -145,13 +145,15 @@ class TrackedCall(Call):
 
         Args:
             outcome: ``success``, ``error``, ``timeout``, ``cancelled`` or ``abandoned``; any other is reported as an
-                internal error and ignored.
+                internal error and counts as an error, so that a slip of the pen hides no failure.
             error_type: A low-cardinality name of what went wrong, such as a class name; by default the outcome's own.
         """
         try:
             stated = Outcome(outcome)
-        except ValueError as fault:
-            report_internal_error("set_outcome", fault)
+        except ValueError:
+            self._failure = UNTOLD
+            allowed = ", ".join(Outcome)
+            report_internal_error("set_outcome", ConfigurationError(f"set_outcome({outcome!r}): give one of {allowed}"))
             return
         self._failure = None if stated is Outcome.SUCCESS else Failure(stated, clean_label(error_type or stated.value))
 

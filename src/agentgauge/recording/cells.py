@@ -23,7 +23,7 @@ class Cells:
         self.values: dict[Family, dict[Labels, float]] = {}
         self.children: dict[Family, dict[Labels, Child]] = {}
 
-    def fold(self, family: Family, labels: Labels, value: float, limit: int) -> bool:
+    def fold(self, family: Family, labels: Labels, value: float, limit: int | None = None) -> bool:
         """Take one observation in.
 
         A state set takes the index of its state as its value.
@@ -32,13 +32,14 @@ class Cells:
             family: What was observed.
             labels: The series, without a state set's own label.
             value: What a gauge is set to, a counter grows by, or a histogram counts.
-            limit: How many series the family may have; a gauge past it is left out, anything else goes to ``other``.
+            limit: How many series the family may have; a gauge past it is left out, anything else goes to ``other``. None for
+                families whose labels no program makes up.
 
         Returns:
             False where the observation found no series of its own.
         """
         table: dict[Labels, Any] = (self.children if family.kind is Kind.HISTOGRAM else self.values).setdefault(family, {})
-        is_admitted = labels in table or len(table) < limit
+        is_admitted = limit is None or labels in table or len(table) < limit
         if not is_admitted:
             if family.kind in (Kind.GAUGE, Kind.STATE_SET):
                 return False

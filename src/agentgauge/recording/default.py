@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from agentgauge.errors import contain_internal_errors
 from agentgauge.recording.collector import RecorderCollector
+from agentgauge.recording.fork_guard import guard
 from agentgauge.recording.recorder import Recorder
 
 __all__ = ["default_collector", "default_recorder"]
@@ -16,6 +17,7 @@ _recorder = Recorder()
 _collector = RecorderCollector(_recorder)
 _lock = threading.Lock()
 _is_registered = False
+guard(REGISTRY)
 
 
 def default_recorder() -> Recorder:

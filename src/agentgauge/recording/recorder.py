@@ -318,10 +318,12 @@ class Recorder:
 
     def _fold_observations(self) -> None:
         pop = self.observations.popleft
+        # Twice a batch: every record of one may add two observations, and they must not pile up.
         for _ in range(min(len(self.observations), 2 * _BATCH)):
             family, labels, value = pop()
-            if not self.cells.fold(family, labels, value, self.series_limit):
-                self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1, self.series_limit)
+            limit = self.series_limit if catalogue.AGENT in family.labels else None
+            if not self.cells.fold(family, labels, value, limit):
+                self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1)
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
