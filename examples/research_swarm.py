@@ -191,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.spans:
         provider.add_span_processor(SimpleSpanProcessor(SpanFile(arguments.spans)))
     trace.set_tracer_provider(provider)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers of --stack end with it
     try:
         monitor = agentgauge.start(port=arguments.port, service_name="research-swarm")
     except agentgauge.ConfigurationError as error:

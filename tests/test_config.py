@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from types import MappingProxyType
 
 import pytest
 
@@ -145,12 +146,12 @@ def test_the_service_name_may_come_from_the_resource_attributes():
         ("bearer_token", 5, r"bearer_token: give a non-empty ASCII string"),
         ("collectors", "host", r"collectors='host': give a tuple of names, such as \('host',\)"),
         ("collectors", ("gpu",), r"collectors: 'gpu' is unknown; give any of host, process"),
-        ("collector_timeout_seconds", 0, r"collector_timeout_seconds=0: give a positive number of seconds, such as 0\.5"),
-        ("collector_timeout_seconds", "1", r"collector_timeout_seconds='1': give a positive number"),
-        ("drain_interval_seconds", -1, r"drain_interval_seconds=-1: give a positive number of seconds"),
-        ("drain_interval_seconds", float("inf"), r"drain_interval_seconds=inf: give a positive number of seconds"),
-        ("drain_interval_seconds", float("nan"), r"drain_interval_seconds=nan: give a positive number of seconds"),
-        ("drain_interval_seconds", True, r"drain_interval_seconds=True: give a positive number of seconds"),
+        ("collector_timeout_seconds", 0, r"collector_timeout_seconds=0: give a number of seconds above 0 and up to 3600"),
+        ("collector_timeout_seconds", "1", r"collector_timeout_seconds='1': give a number of seconds above 0 and up to 3600"),
+        ("drain_interval_seconds", -1, r"drain_interval_seconds=-1: give a number of seconds above 0 and up to 3600"),
+        ("drain_interval_seconds", float("inf"), r"drain_interval_seconds=inf: give a number of seconds above 0 and up to 3600"),
+        ("drain_interval_seconds", float("nan"), r"drain_interval_seconds=nan: give a number of seconds above 0 and up to 3600"),
+        ("drain_interval_seconds", True, r"drain_interval_seconds=True: give a number of seconds above 0 and up to 3600"),
         ("service_name", 5, r"service_name=5: give a name such as"),
         ("resource_attributes", "team=red", r"resource_attributes='team=red': give a dict such as"),
         ("series_limit", 0, r"series_limit=0: give a whole number from 1 to 1000000, such as 1000"),
@@ -296,3 +297,42 @@ def test_the_switch_that_turns_everything_off(monkeypatch, text, is_on):
 def test_opentelemetrys_switch_knows_only_true(monkeypatch, text, is_on):
     monkeypatch.setenv("OTEL_SDK_DISABLED", text)
     assert is_tracing_disabled() is is_on
+
+
+# --- what others set ------------------------------------------------------------------------------------------------------
+
+
+def test_what_kubernetes_sets_beside_a_service_of_our_name_is_no_setting():
+    links = {
+        "AGENTGAUGE_PORT": "tcp://10.0.0.7:9464",
+        "AGENTGAUGE_SERVICE_HOST": "10.0.0.7",
+        "AGENTGAUGE_SERVICE_PORT": "9464",
+        "AGENTGAUGE_SERVICE_PORT_METRICS": "9464",
+        "AGENTGAUGE_PORT_9464_TCP": "tcp://10.0.0.7:9464",
+        "AGENTGAUGE_PORT_9464_TCP_ADDR": "10.0.0.7",
+    }
+
+    assert Config.load(links) == Config()
+    assert Config.load({**links, "AGENTGAUGE_SERVICE_NAME": "swarm"}).service_name == "swarm"
+
+
+def test_a_variable_that_an_argument_overrides_is_not_even_read():
+    assert Config.load({"OTEL_EXPORTER_PROMETHEUS_PORT": "abc"}, port=5).port == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "setting"),
+    [("AGENTGAUGE_PORT", "99999", "port"), ("OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", "host")],
+)
+def test_a_refused_value_from_the_environment_names_its_variable_too(variable, text, setting):
+    with pytest.raises(ConfigurationError, match=rf"^{setting}=.* \({variable} says so\)$"):
+        Config.load({variable: text})
+
+
+def test_an_attribute_that_is_no_text_is_refused():
+    with pytest.raises(ConfigurationError, match="resource_attributes: 'team': 5 is not text"):
+        Config(resource_attributes={"team": 5})
+
+
+def test_attributes_may_be_any_mapping():
+    assert Config(resource_attributes=MappingProxyType({"team": "red"})).resource_attributes["team"] == "red"

@@ -219,3 +219,83 @@ def test_a_wrong_variable_ends_start_with_its_name_and_the_fix():
 def test_the_program_ends_with_its_own_status_while_everything_runs():
     result = run_program("import agentgauge, sys; agentgauge.start(port=0); sys.exit(3)")
     assert (result.returncode, result.stderr) == (3, "")
+
+
+def test_the_service_s_own_name_wins_over_the_one_among_its_attributes():
+    code = """
+import agentgauge
+registry = agentgauge.start(port=0).registry
+print(registry.get_sample_value('target_info', {'service_name': 'right'}))
+"""
+    environment = {"OTEL_SERVICE_NAME": "right", "OTEL_RESOURCE_ATTRIBUTES": "service.name=wrong"}
+    assert run_program(code, **environment).stdout == "1\n"
+
+
+def test_a_scrape_that_outlives_stop_is_whole(fresh):
+    start(port=0)
+    families = list(REGISTRY.collect())
+    stop()
+    assert [sample for family in families for sample in family.samples]
+    assert fresh.value("agentgauge_internal_errors_total", hook="exposition") is None
+
+
+def test_stop_in_a_signal_handler_during_start_or_stop_ends_and_leaves_nothing():
+    code = """
+import os, signal, threading, agentgauge
+from prometheus_client import REGISTRY
+signal.signal(signal.SIGUSR1, lambda *_: agentgauge.stop())
+registered = REGISTRY.register
+def interrupted(collector):
+    registered(collector)
+    os.kill(os.getpid(), signal.SIGUSR1)
+REGISTRY.register = interrupted
+monitor = agentgauge.start(port=0)
+REGISTRY.register = registered
+names = [type(collector).__name__ for collector in REGISTRY._collector_to_names]
+print(monitor.url, [name for name in names if name in ("Sweep", "TargetsCollector")], threading.active_count())
+print(agentgauge.start(port=0).url is not None)
+"""
+    result = run_program(code)
+    assert (result.stdout, result.stderr) == ("None [] 1\nTrue\n", "")
+
+
+def test_stop_and_start_from_several_threads_leave_one_server_that_serves():
+    port = int(start(port=0).url.rpartition(":")[2].split("/")[0])
+    stop()
+
+    def again():
+        for _ in range(10):
+            start(port=port).stop()
+
+    threads = [threading.Thread(target=again) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monitor = start(port=port)
+    assert get(monitor.url)[1]
+
+
+def test_what_was_given_explicitly_must_be_what_runs():
+    start(port=0, registry=CollectorRegistry(), thresholds=[])
+    with pytest.raises(ConfigurationError, match="another registry"):
+        start(registry=REGISTRY)
+    with pytest.raises(ConfigurationError, match="another thresholds"):
+        start(thresholds=agentgauge.targets.DEFAULT_THRESHOLDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"registry": 3}, "registry=3: give a CollectorRegistry"), ({"thresholds": 3}, "thresholds=3: give a list")],
+)
+def test_arguments_of_another_type_are_refused_by_name(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        start(port=0, **arguments)
+
+
+def test_the_limit_on_series_is_given_back_and_does_not_touch_thresholds(fresh):
+    monitor = start(port=0, series_limit=2)
+    thresholds = [s for family in monitor.registry.collect() for s in family.samples if s.name == "agentgauge_threshold"]
+    assert len(thresholds) == len(agentgauge.targets.DEFAULT_THRESHOLDS)
+    monitor.stop()
+    assert fresh.recorder.series_limit == 1000

@@ -12,7 +12,8 @@ __all__ = ["ROWS"]
 _GOOD = 'outcome="success"'
 _BAD = 'outcome=~"error|timeout"'
 _JUDGED = 'outcome=~"success|error|timeout"'  # cancelled and abandoned calls say nothing about the agent
-_FAILED = 'error_type!=""'
+# Cancelled and abandoned calls say nothing about the agent; these families tell them by the type of what ended the call.
+_FAILED = 'error_type!~"|GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"'
 _TASK = "gen_ai_agent_name, agent_task"
 _TASK_LEGEND = "{{gen_ai_agent_name}} {{agent_task}}"
 _NO_OBJECTIVE = "no objective is set"

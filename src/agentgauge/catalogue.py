@@ -139,6 +139,7 @@ TASK_INPUT_SIZE = Family(
     (AGENT, TASK),
     tuple(float(256 * 4**power) for power in range(11)),
 )
+PROTOCOL_FAULTS = ("unknown", "duplicate", "already_ended", "evicted", "bad_value")
 TASK_PROTOCOL_FAULTS = Family(
     "agent_task_protocol_faults_total",
     Kind.COUNTER,
@@ -178,7 +179,7 @@ OBJECTIVE_SUCCESS = Family(
 OBJECTIVE_LATENCY = Family(
     "agent_objective_latency_seconds",
     Kind.GAUGE,
-    "The duration that at most 5 % of an agent task's calls may exceed.",
+    "The duration that at most 5 % of an agent task's successful calls may exceed.",
     "seconds",
     (AGENT, TASK),
 )
@@ -192,7 +193,7 @@ OBJECTIVE_LATENCY_MISSED = Family(
 THRESHOLD = Family(
     "agentgauge_threshold",
     Kind.GAUGE,
-    "A limit on a reading, in that reading's unit, that the shipped rules obey.",
+    "A limit on a reading, in that reading's unit; the shipped rules obey those of host CPU, memory and file systems.",
     "",
     ("metric", "severity", "operator"),
 )
@@ -220,7 +221,7 @@ SERIES_OVERFLOWED = Family(
 OVERHEAD = Family(
     "agentgauge_overhead_seconds_total",
     Kind.COUNTER,
-    "CPU time that agentgauge spent folding calls into series and rendering scrapes.",
+    "CPU time that agentgauge spent folding calls into series and writing pages.",
     "seconds",
 )
 SCRAPE_DURATION = Family("agentgauge_scrape_duration_seconds", Kind.GAUGE, "Duration of the scrape before this one.", "seconds")

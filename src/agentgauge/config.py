@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import math
 import os
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from agentgauge.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = ["Config", "is_disabled", "is_tracing_disabled"]
 
@@ -24,6 +24,13 @@ COLLECTOR_NAMES = ("host", "process")
 
 _PREFIX = "AGENTGAUGE_"
 _ATTRIBUTES = "{'deployment.environment.name': 'test'}"
+_STANDARD_VARIABLES = {
+    "host": "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "port": "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "resource_attributes": "OTEL_RESOURCE_ATTRIBUTES",
+    "service_name": "OTEL_SERVICE_NAME",
+}
+_MOST_SECONDS = 3600.0
 _SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -77,7 +84,7 @@ class Config:
         _require_integer("series_limit", self.series_limit, 1, 1_000_000, "1000")
         if self.service_name is not None:
             _require_type("service_name", self.service_name, str, "a name such as 'research-swarm'")
-        _require_type("resource_attributes", self.resource_attributes, dict, f"a dict such as {_ATTRIBUTES}")
+        _require_type("resource_attributes", self.resource_attributes, Mapping, f"a dict such as {_ATTRIBUTES}")
         for name, value in self.resource_attributes.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise ConfigurationError(
@@ -122,11 +129,20 @@ class Config:
         for name in arguments:
             if name not in known:
                 raise ConfigurationError(f"start() has no setting {name!r}{_suggestion(name, known)}")
-        values = _read_environment(environ, known)
-        values.update({name: value for name, value in arguments.items() if value is not None})
+        values = {name: value for name, value in arguments.items() if value is not None}
+        variables = {name: found for name, found in _find_variables(environ, known).items() if name not in values}
+        values |= {name: _PARSERS.get(name, _as_text)(variable, text) for name, (variable, text) in variables.items()}
         if isinstance(values.get("collectors"), list):
             values["collectors"] = tuple(values["collectors"])
-        return cls(**values)
+        if isinstance(values.get("resource_attributes"), Mapping):
+            values.setdefault("service_name", values["resource_attributes"].get("service.name"))
+        try:
+            return cls(**values)
+        except ConfigurationError as error:
+            sources = [variable for name, (variable, _) in variables.items() if str(error).startswith(name)]
+            if not sources:
+                raise
+            raise ConfigurationError(f"{error} ({sources[0]} says so)") from None
 
 
 def is_disabled() -> bool:
@@ -139,34 +155,21 @@ def is_tracing_disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _read_environment(environ: Mapping[str, str], known: set[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for variable, name in (
-        ("OTEL_EXPORTER_PROMETHEUS_HOST", "host"),
-        ("OTEL_EXPORTER_PROMETHEUS_PORT", "port"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "resource_attributes"),
-        ("OTEL_SERVICE_NAME", "service_name"),
-    ):
-        if environ.get(variable):
-            values[name] = _PARSERS.get(name, _as_text)(variable, environ[variable])
-    from_attributes = values.get("resource_attributes", {}).get("service.name")
-    if from_attributes and "service_name" not in values:
-        values["service_name"] = from_attributes
+def _find_variables(environ: Mapping[str, str], known: set[str]) -> dict[str, tuple[str, str]]:
+    """Find, for each setting that the environment makes, the variable that counts and its text."""
+    found = {name: (variable, environ[variable]) for name, variable in _STANDARD_VARIABLES.items() if environ.get(variable)}
     for variable, text in environ.items():
-        if not variable.startswith(_PREFIX):
-            continue
-        if _is_service_link(variable, text):
+        if not variable.startswith(_PREFIX) or _is_service_link(variable, text):
             continue
         name = variable.removeprefix(_PREFIX).lower()
         if name == "disabled":
             _as_boolean(variable, text)
-        elif name in known:
-            if text:
-                values[name] = _PARSERS.get(name, _as_text)(variable, text)
-        else:
+        elif name not in known:
             variables = {_PREFIX + setting.upper() for setting in known} | {_PREFIX + "DISABLED"}
             raise ConfigurationError(f"{variable} is set, but there is no such setting{_suggestion(variable, variables)}")
-    return values
+        elif text:
+            found[name] = (variable, text)
+    return found
 
 
 def _as_text(_variable: str, text: str) -> str:
@@ -239,9 +242,8 @@ def _require_integer(name: str, value: object, lowest: int, highest: int, fix: s
 
 
 def _require_seconds(name: str, value: object) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:  # type: ignore[operator, arg-type]  # is_number says so
-        raise ConfigurationError(f"{name}={value!r}: give a positive number of seconds, such as 0.5")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _MOST_SECONDS:
+        raise ConfigurationError(f"{name}={value!r}: give a number of seconds above 0 and up to {_MOST_SECONDS:.0f}, such as 0.5")
 
 
 def _is_service_link(variable: str, text: str) -> bool:
@@ -262,6 +264,6 @@ def _is_loopback(host: str) -> bool:
         return False
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):
         raise ConfigurationError(f"host={host!r} cannot be resolved: give an address such as '127.0.0.1'") from None
     return all(ipaddress.ip_address(address).is_loopback for address in addresses)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from agentgauge import catalogue
+from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.recording.default import default_collector, default_recorder
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from agentgauge.exposition.server import MetricsServer
-    from agentgauge.recording.points import Labels
 
 __all__ = ["Monitor", "start", "stop"]
-
-_logger = logging.getLogger("agentgauge")
 
 
 class Monitor:
@@ -38,23 +35,19 @@ class Monitor:
     Attributes:
         config: Its settings.
         registry: Where its series are.
+        thresholds: The limits on readings that it exports.
+        process_id: The process that it serves.
     """
 
     def __init__(self, config: Config, registry: CollectorRegistry, thresholds: tuple[Threshold, ...]) -> None:
-        """Build the parts; raises ConfigurationError before anything is started."""
         self.config = config
         self.registry = registry
         self.thresholds = thresholds
         self.process_id = os.getpid()
         self._url: str | None = None
-        self._give_back = ExitStack()
-        self._registered: list[Collector] = []
-        self._is_ready = False
-        if not is_disabled():
-            with ExitStack() as on_failure:
-                on_failure.callback(self.stop)
-                self._start()
-                on_failure.pop_all()
+        self._is_stopped = False
+        self._registrations = ExitStack()
+        self._services = ExitStack()  # ports and threads: what a forked child does not have
 
     @property
     def url(self) -> str | None:
@@ -64,20 +57,30 @@ class Monitor:
         """
         return self._url if self.process_id == os.getpid() else None
 
-    def _start(self) -> None:
+    def run(self) -> None:
+        """Bind the port, then start everything; give it all back where a part cannot start."""
+        try:
+            self._start_parts()
+        except BaseException:
+            self.stop()
+            raise
+        if self._is_stopped:  # as above: what was built since goes back too
+            self.stop()
+
+    def _start_parts(self) -> None:
         server = self._bind_server() if self.config.is_server_enabled else None
         recorder = default_recorder()
+        self._services.callback(setattr, recorder, "series_limit", recorder.series_limit)
         recorder.series_limit = self.config.series_limit
         self._register_collectors()
-        self._export_targets()
+        if self._is_stopped:  # by a signal handler, meanwhile
+            return
         drainer = Drainer(recorder, self.config.drain_interval_seconds)
         drainer.start()
-        self._give_back.callback(drainer.stop)
+        self._services.callback(drainer.stop)
         if server is not None:
             server.start()
             self._url = server.url
-        self._is_ready = True
-        self._give_back.callback(setattr, self, "_is_ready", False)
 
     def _bind_server(self) -> MetricsServer | None:
         from agentgauge.exposition.response import respond  # noqa: PLC0415 - a program without the server does not pay for it
@@ -89,74 +92,64 @@ class Monitor:
                 respond,
                 registry=self.registry,
                 config=self.config,
-                is_ready=lambda: self._is_ready,
+                is_ready=lambda: self._url is not None,
                 on_scrape=self._note_scrape,
             ),
         )
         if not server.bind():
             return None
-        self._give_back.callback(server.close)
+        self._services.callback(server.close)
         return server
 
     def _register_collectors(self) -> None:
         guard(self.registry)
         if self.registry is not REGISTRY:  # where the default recorder is at home
             self._register(default_collector())
+        self._register(
+            TargetsCollector(self.thresholds, {**self.config.resource_attributes, "service.name": self.config.service_name})
+        )
         if self.config.collectors:
             from agentgauge.collectors.roster import build  # noqa: PLC0415 - psutil is loaded for those who want it
 
             sweep = build(self.config, self.registry)
             if sweep is not None:
-                self._give_back.callback(sweep.close)
+                self._services.callback(sweep.close)
                 self._register(sweep)
 
     def _register(self, collector: Collector) -> None:
+        self._registrations.callback(self.registry.unregister, collector)
         self.registry.register(collector)
-        self._registered.append(collector)
-        self._give_back.callback(self._unregister, collector)
-
-    def _unregister(self, collector: Collector) -> None:
-        self._registered.remove(collector)
-        self.registry.unregister(collector)
-
-    def _export_targets(self) -> None:
-        recorder = default_recorder()
-        for threshold in self.thresholds:
-            labels = (("metric", threshold.metric), ("severity", threshold.severity), ("operator", threshold.operator))
-            recorder.observe(catalogue.THRESHOLD, labels, threshold.value)
-        self._give_back.callback(recorder.withdraw, catalogue.THRESHOLD)
-        target = _target_labels({**self.config.resource_attributes, "service.name": self.config.service_name})
-        if target:
-            recorder.observe(catalogue.TARGET_INFO, target, 1)
-            self._give_back.callback(recorder.withdraw, catalogue.TARGET_INFO)
 
     def _note_scrape(self, seconds: float, cpu_seconds: float) -> None:
         recorder = default_recorder()
         recorder.observe(catalogue.SCRAPE_DURATION, (), seconds)
-        recorder.overhead_seconds += cpu_seconds
+        recorder.note_overhead(cpu_seconds)
 
     def stop(self) -> None:
-        """Give everything back: the port, the threads, the registrations; what was recorded stays in the registry."""
+        """Give everything back: the port, the threads, the registrations; what was recorded stays in the registry.
+
+        In a forked child that is the registrations alone: the port and the threads are the parent's.
+        """
         global _running  # noqa: PLW0603 - at most one runs in a process
-        if _running is self:
-            _running = None
-        self._url = None
-        with contain_internal_errors("stop"):
-            self._give_back.close()
-
-    def leave_to_parent(self) -> None:
-        """Forget, in a forked child, what only the parent has: its threads and its port; take its registrations back."""
-        for collector in list(self._registered):
+        with _lock:
+            if _running is self:
+                _running = None
+            self._is_stopped = True
+            self._url = None
+            if self.process_id == os.getpid():
+                with contain_internal_errors("stop"):
+                    self._services.close()
             with contain_internal_errors("stop"):
-                self._unregister(collector)
+                self._registrations.close()
 
 
-_lock = threading.Lock()
+# Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
+_lock = threading.RLock()
 _running: Monitor | None = None
 
 
 def start(
-    *, registry: CollectorRegistry = REGISTRY, thresholds: Iterable[Threshold] = DEFAULT_THRESHOLDS, **settings: Any
+    *, registry: CollectorRegistry | None = None, thresholds: Iterable[Threshold] | None = None, **settings: Any
 ) -> Monitor:
     """Serve ``/metrics``, run the collectors, and export the targets that the shipped rules obey.
 
@@ -164,8 +157,8 @@ def start(
     says so once and goes on without a server.
 
     Args:
-        registry: Where the series are and what is served.
-        thresholds: The limits on readings that are exported.
+        registry: Where the series are and what is served; ``prometheus_client.REGISTRY`` unless given.
+        thresholds: The limits on readings that are exported; ``agentgauge.targets.DEFAULT_THRESHOLDS`` unless given.
         settings: Any attribute of ``Config``, such as ``port=9464``.
 
     Returns:
@@ -176,25 +169,29 @@ def start(
             started.
     """
     global _running  # noqa: PLW0603 - at most one runs in a process
-    if not isinstance(registry, CollectorRegistry):
-        raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     config = Config.load(**settings)
-    limits = _checked(thresholds)
+    limits = DEFAULT_THRESHOLDS if thresholds is None else _checked(thresholds)
+    if registry is not None and not isinstance(registry, CollectorRegistry):
+        raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     with _lock:
         if _running is not None and _running.process_id != os.getpid():
-            _running.leave_to_parent()
-            _running = None
+            _running.stop()
         if _running is not None:
-            _require_same(_running, config, registry, limits, settings)
+            given = {name for name, value in settings.items() if value is not None}
+            given |= {name for name, value in (("registry", registry), ("thresholds", thresholds)) if value is not None}
+            _require_same(_running, config, registry, limits, given)
             return _running
-        _running = Monitor(config, registry, limits)
-        return _running
+        monitor = Monitor(config, REGISTRY if registry is None else registry, limits)
+        if not is_disabled():
+            _running = monitor
+            monitor.run()
+        return monitor
 
 
 def stop() -> None:
-    """Stop what ``start()`` started in this process; nothing to do where nothing runs."""
+    """Stop what ``start()`` started; nothing to do where nothing runs."""
     with _lock:
-        if _running is not None and _running.process_id == os.getpid():
+        if _running is not None:
             _running.stop()
 
 
@@ -213,43 +210,31 @@ def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
 
 
 def _require_same(
-    running: Monitor, config: Config, registry: CollectorRegistry, thresholds: tuple[Threshold, ...], settings: dict[str, Any]
+    running: Monitor,
+    config: Config,
+    registry: CollectorRegistry | None,
+    thresholds: tuple[Threshold, ...],
+    given: set[str],
 ) -> None:
     """Let a second ``start()`` pass where it asks for nothing else than what runs."""
-    different = [
-        setting.name
-        for setting in fields(Config)
-        if setting.name in settings and getattr(config, setting.name) != getattr(running.config, setting.name)
-    ]
-    if registry is not REGISTRY and registry is not running.registry:
-        different.append("registry")
-    if thresholds not in (DEFAULT_THRESHOLDS, running.thresholds):
-        different.append("thresholds")
+    runs = _settings(running.config, running.registry, running.thresholds)
+    asked = _settings(config, registry, thresholds)
+    different = sorted(name for name in given if asked[name] != runs[name])
     if different:
         raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
 
 
-def _target_labels(attributes: dict[str, str | None]) -> Labels:
-    """Make labels of resource attributes; where two have the same name as a label, join their values with ``;``.
-
-    Source: OpenTelemetry specification, Prometheus and OpenMetrics compatibility, "Metric Attributes".
-    """
-    labels: dict[str, str] = {}
-    for attribute, value in sorted(attributes.items()):
-        if value:
-            name = _label_name(attribute)
-            labels[name] = f"{labels[name]};{value}" if name in labels else value
-    return tuple(labels.items())
-
-
-def _label_name(attribute: str) -> str:
-    name = "".join(character if character.isascii() and character.isalnum() else "_" for character in attribute)
-    return f"_{name}" if name[:1].isdigit() else name
+def _settings(config: Config, registry: CollectorRegistry | None, thresholds: tuple[Threshold, ...]) -> dict[str, object]:
+    return {
+        **{setting.name: getattr(config, setting.name) for setting in fields(config)},
+        "registry": registry,
+        "thresholds": thresholds,
+    }
 
 
 def _renew_lock_in_child() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

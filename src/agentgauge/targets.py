@@ -21,7 +21,7 @@ class Objective:
     Attributes:
         success_ratio: The share of calls that must not end in error or timeout, between 0 and 1, both excluded.
             Cancelled and abandoned calls count in neither part.
-        latency_seconds: The duration that at most 5 % of the calls may exceed, in seconds.
+        latency_seconds: The duration that at most 5 % of the successful calls may exceed, in seconds.
 
     Raises:
         ConfigurationError: A value is outside its range, or neither is given.
@@ -33,11 +33,11 @@ class Objective:
     def __post_init__(self) -> None:
         if self.success_ratio is None and self.latency_seconds is None:
             raise ConfigurationError("Objective() promises nothing: give success_ratio, latency_seconds or both")
-        if self.success_ratio is not None and not 0 < self.success_ratio < 1:
+        if self.success_ratio is not None and not (_is_number(self.success_ratio) and 0 < self.success_ratio < 1):
             raise ConfigurationError(
                 f"Objective(success_ratio={self.success_ratio!r}): give a ratio between 0 and 1, both excluded, such as 0.99"
             )
-        if self.latency_seconds is not None and not (self.latency_seconds > 0 and math.isfinite(self.latency_seconds)):
+        if self.latency_seconds is not None and not (_is_number(self.latency_seconds) and 0 < self.latency_seconds < math.inf):
             raise ConfigurationError(
                 f"Objective(latency_seconds={self.latency_seconds!r}): give a positive, finite number of seconds, such as 5"
             )
@@ -46,6 +46,9 @@ class Objective:
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A limit on a reading, exported as ``agentgauge_threshold{metric,severity,operator}``.
+
+    The shipped rules obey limits with the operator ``>`` and the severity ``warning`` or ``critical`` on the families of
+    ``DEFAULT_THRESHOLDS``; any other is there for dashboards and rules of your own.
 
     Attributes:
         metric: The family that the limit is about, such as ``system_memory_utilization_ratio``.
@@ -69,8 +72,12 @@ class Threshold:
             raise ConfigurationError(f"Threshold(operator={self.operator!r}): give one of {', '.join(get_args(Operator))}")
         if not isinstance(self.metric, str) or not self.metric:
             raise ConfigurationError(f"Threshold(metric={self.metric!r}): give the name of a family, such as 'process_open_fds'")
-        if not isinstance(self.value, int | float) or not math.isfinite(self.value):
+        if not _is_number(self.value) or not math.isfinite(self.value):
             raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 DEFAULT_THRESHOLDS = (

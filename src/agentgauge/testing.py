@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from agentgauge.errors import contained_errors
 from agentgauge.recording.default import default_collector, default_recorder
+from agentgauge.recording.site import current_agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +73,11 @@ def isolated(clock: FakeClock | None = None) -> Iterator[Isolation]:
     recorder.reset(clock=clock, wall_clock=clock)
     registry.register(default_collector())
     try:
-        yield Isolation(registry, clock, recorder)
+        with _own_agent():
+            yield Isolation(registry, clock, recorder)
     finally:
         recorder.reset(clock=clock_before)
+        contained_errors.count_by_hook.clear()
         contained_errors.count_by_hook.update(errors_before)
 
 
@@ -83,6 +86,18 @@ def reraise_internal_errors() -> Iterator[None]:
     """Let faults of agentgauge itself surface in the block instead of being contained."""
     contained_errors.is_reraising = True
     try:
-        yield
+        with _own_agent():
+            yield
     finally:
         contained_errors.is_reraising = False
+
+
+@contextmanager
+def _own_agent() -> Iterator[None]:
+    """Leave the agent's name as it was found, also where a fault that was raised again kept a call from leaving its agent."""
+    token = current_agent.set("")
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # an asynchronous fixture may end in another context
+            current_agent.reset(token)

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from agentgauge import catalogue
-from agentgauge.collectors import build
+from agentgauge.collectors.roster import build
 from agentgauge.config import Config
 
 LEFT_TO_TIME = {"system_cpu_utilization_ratio", "process_cpu_utilization_ratio"}  # unknown at the first scrape

@@ -236,7 +236,7 @@ def test_close_ends_idle_threads_at_once_and_busy_ones_after_their_run(make_swee
 FORK_SCRIPT = """
     import json, os, threading
     from prometheus_client import CollectorRegistry
-    from agentgauge.collectors import build
+    from agentgauge.collectors.roster import build
     from agentgauge.config import Config
 
     registry = CollectorRegistry()
@@ -305,7 +305,7 @@ def test_a_scrape_while_the_interpreter_exits_does_no_harm():
         """
         import atexit
         from prometheus_client import CollectorRegistry
-        from agentgauge.collectors import build
+        from agentgauge.collectors.roster import build
         from agentgauge.config import Config
 
         sweep = build(Config(), CollectorRegistry())

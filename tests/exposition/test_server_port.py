@@ -5,6 +5,7 @@ import functools
 import http.server
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def test_a_forked_child_does_not_keep_the_parents_port(program):
     process, port = program(
         "server.start(); child = os.fork()\n"
         "if child == 0:\n"
-        "    sys.stdin.read(); os._exit(0)\n"
+        "    import signal; signal.pause()\n"
         "print(server.address[1], flush=True); print(child, flush=True)\n"
         "sys.stdin.readline(); os._exit(0)"
     )
@@ -131,7 +132,7 @@ def test_a_forked_child_does_not_keep_the_parents_port(program):
     server = server_on(port)
     assert server.bind()
     server.close()
-    process.stdin.close()
+    os.kill(child, signal.SIGKILL)
 
 
 def test_a_fork_while_a_connection_is_open_leaves_the_parent_serving(program):

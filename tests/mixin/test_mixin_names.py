@@ -57,7 +57,7 @@ def test_a_renamed_family_is_missed_on_the_dashboard_both_ways(panels, known, fa
 
 def test_a_label_that_no_series_has_is_found_in_matchers_groupings_and_legends(panels, known):
     panel = next(panel for panel in panels if panel.title == "Failed tool calls")
-    for old, new in (('error_type!=""', 'error!=""'), ("(gen_ai_tool_name, error_type)", "(tool)")):
+    for old, new in (("error_type!~", "error!~"), ("(gen_ai_tool_name, error_type)", "(tool)")):
         assert old in panel.expr
         assert name_problems([replace(panel, expr=panel.expr.replace(old, new))], known)
     assert name_problems([replace(panel, legend="{{tool}}")], known) == ["Failed tool calls: no series has the label tool"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import os
 import pickle
@@ -174,3 +175,21 @@ def test_memory_stays_bounded_when_nobody_scrapes():
     assert len(desk.recorder.observations) <= 2 * SOFT_LIMIT
     assert len(desk.recorder.buffer) + len(desk.recorder.open) <= 2 * SOFT_LIMIT
     assert len(desk.metrics.get_task_statistics().by_type) <= 101
+
+
+def test_tasks_of_a_collector_that_is_gone_end_as_abandoned(desk):
+    desk.metrics.start_task("a", "file")
+    assert desk.in_progress() == 1
+    del desk.metrics
+    gc.collect()
+    assert desk.in_progress() == 0
+    assert desk.ended(outcome="abandoned") == 1
+
+
+def test_an_exception_tells_its_own_category(desk):
+    desk.metrics.start_task("a", "file")
+    desk.metrics.fail_task("a", ValueError("bad"))
+    desk.metrics.start_task("b", "file")
+    desk.metrics.fail_task("b", TimeoutError())
+    assert desk.value("agent_task_errors_total", agent_task="file", error_type="ValueError") == 1
+    assert desk.ended(outcome="timeout") == 1

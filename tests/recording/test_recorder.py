@@ -250,11 +250,28 @@ def test_observations_that_nobody_scrapes_stay_bounded(fresh):
     assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") == 99_999
 
 
-def test_a_family_that_is_withdrawn_is_exported_no_more(fresh):
-    fresh.recorder.observe(catalogue.QUEUE_DEPTH, QUEUE, 3)
-    fresh.recorder.withdraw(catalogue.QUEUE_DEPTH)
+def test_the_time_that_folding_takes_is_counted_once_whoever_folds(fresh):
+    def spent():
+        return fresh.value("agentgauge_overhead_seconds_total")
 
-    assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") is None
+    work = task("work")(lambda: None)
+    before = spent()
+    began = time.thread_time()
+    for _ in range(3 * SOFT_LIMIT):
+        work()
+    by_callers = spent() - before
+    assert 0 < by_callers < time.thread_time() - began
+
+
+def test_a_burst_of_observations_folds_itself_and_drops_no_call(fresh):
+    work = task("work")(lambda: None)
+    for _ in range(SOFT_LIMIT):
+        work()
+    for number in range(3 * SOFT_LIMIT):
+        fresh.recorder.observe(catalogue.QUEUE_DEPTH, QUEUE, number)
+
+    assert fresh.value(COUNT, agent_task="work", outcome="success") == SOFT_LIMIT
+    assert fresh.recorder.dropped == 0
 
 
 # --- recorders of one's own -----------------------------------------------------------------------------------------------

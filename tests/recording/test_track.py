@@ -61,11 +61,11 @@ def test_the_last_stated_outcome_counts(fresh):
     assert count(fresh, "error") == 0
 
 
-def test_an_unknown_outcome_is_an_internal_error_and_changes_nothing(fresh):
+def test_an_unknown_outcome_counts_as_an_error_and_is_reported(fresh):
     with track("researcher", "rerank") as call:
-        call.set_outcome("fine")
+        call.set_outcome("failed")
 
-    assert count(fresh, "success") == 1
+    assert count(fresh, "error") == 1
     assert fresh.value("agentgauge_internal_errors_total", hook="set_outcome") == 1
 
 

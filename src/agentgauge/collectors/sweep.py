@@ -120,7 +120,7 @@ class Sweep:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._workers_by_process: dict[int, dict[str, _Worker]] = {}
-        self._is_closed = False
+        self._closed = threading.Event()
 
     def describe(self) -> list[Metric]:
         """Declare nothing, so that registering reads nothing and a family's first owner keeps it."""
@@ -145,14 +145,16 @@ class Sweep:
         # a fork leaves the child no threads, and maybe locks that nobody will release, so each process has workers of its own
         process = os.getpid()
         workers = self._workers_by_process.get(process)
-        if workers is None and not self._is_closed:
+        if workers is None and not self._closed.is_set():
             fresh = {name: _Worker(name, collector, self._clock) for name, collector in self._collectors.items()}
             workers = self._workers_by_process.setdefault(process, fresh)  # atomic: two first scrapes get the same
+            if self._closed.is_set():  # meanwhile, and close() may have looked before these were there
+                self.close()
         return workers or {}
 
     def close(self) -> None:
         """End the threads of this process, each as soon as it is idle; later scrapes find no readings."""
-        self._is_closed = True
+        self._closed.set()
         for worker in self._workers_by_process.get(os.getpid(), {}).values():
             worker.close()
 

@@ -66,8 +66,8 @@ def respond(
         registry: What ``/metrics`` shows.
         config: Read for ``bearer_token``, which guards ``/metrics`` alone: probes have no secrets.
         is_ready: Tells what ``/readyz`` says.
-        on_scrape: Called after each page with the seconds and the CPU seconds that it took to collect and write, without those
-            that the client took to read it.
+        on_scrape: Called after each page with the seconds that it took to collect and write, without those that the client
+            took to read it, and the CPU seconds that it took to write.
     """
     path, _, query = target.partition("?")
     if path not in {"/", "/livez", "/readyz", "/metrics"}:
@@ -108,6 +108,7 @@ def _metrics(
     except Exception as error:  # noqa: BLE001 - any collector of the host's may raise anything
         report_internal_error("scrape", error)
         return plain(500, f"a collector of the registry raised {type(error).__name__}; the program's log has the traceback\n")
+    watch.cpu_seconds = 0.0  # collectors answer for themselves
     return Response(200, described, _watched(_gzipped(page) if gzip else page, watch, on_scrape))
 
 

@@ -18,7 +18,7 @@ from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.recording.call import end_call
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.intake import Intake, name_of, text_of
-from agentgauge.recording.outcome import Failure
+from agentgauge.recording.outcome import Failure, failure_of
 from agentgauge.recording.queue_level import QueueLevel
 from agentgauge.recording.recorder import END, SOFT_LIMIT, START, Recorder
 from agentgauge.recording.score import FULL_SCORE, failure_budget, score, stuck_limit_seconds
@@ -86,6 +86,11 @@ def _report(
     return call
 
 
+def _abandon(ledger: TaskLedger, recorder: Recorder) -> None:
+    for task in ledger.open_tasks():
+        end_call(recorder, task.record, None, None, failure=Failure(Outcome.ABANDONED, "dropped"))
+
+
 class AgentMetricsCollector:
     """Takes an agent's own reports: its tasks by id, its state, its queues and its readings; no method raises.
 
@@ -125,6 +130,8 @@ class AgentMetricsCollector:
 
     def _start_anew(self) -> None:
         self._ledger = TaskLedger(self._task_limit, self._history_limit, self._recorder.clock())
+        # Nobody can end the tasks of a collector that is gone, and they must not look as if they ran for ever.
+        weakref.finalize(self, _abandon, self._ledger, self._recorder).atexit = False
         self._state: str | None = None
         self._queues: dict[str, QueueLevel] = {}
         self._connections: float | None = None
@@ -188,14 +195,17 @@ class AgentMetricsCollector:
         Args:
             task_id: The id that it was started with.
             error_message: What went wrong, in words or as the exception; kept for ``get_error_summary``, never a label.
-            error_category: What kind of error it was, one of a bounded set, ``error`` by default; becomes the label
+            error_category: What kind of error it was, one of a bounded set; by default the type of ``error_message`` where
+                that is an exception, else ``error``. Becomes the label
                 ``error_type``. With ``timeout`` or ``TimeoutError`` the outcome is timeout, with ``cancelled`` or
                 ``CancelledError`` it is cancelled, which is no error.
         """
-        category = "error"
-        if error_category is not None:
-            category = self._intake.name("error_category", error_category) or category
-        self._close(task_id, Failure(_OUTCOMES.get(category.lower(), Outcome.ERROR), category), text_of(error_message))
+        if error_category is None and isinstance(error_message, BaseException):
+            failure = failure_of(error_message)
+        else:
+            category = "error" if error_category is None else self._intake.name("error_category", error_category) or "error"
+            failure = Failure(_OUTCOMES.get(category.lower(), Outcome.ERROR), category)
+        self._close(task_id, failure, text_of(error_message))
 
     def _close(self, task_id: object, failure: Failure | None, message: str = "") -> None:
         key = self._intake.task_id(task_id)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from agentgauge.catalogue import TASK_RETRIES, Outcome
 from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
+from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
-from agentgauge.recording.series import clean_label
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import (
     close_span,

@@ -9,10 +9,12 @@ from agentgauge.catalogue import AGENT_STATES, Kind
 from agentgauge.recording.series import Child
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agentgauge.catalogue import Family
     from agentgauge.recording.points import Labels
 
-__all__ = ["Cells"]
+__all__ = ["Cells", "expand_states"]
 
 
 class Cells:
@@ -56,10 +58,11 @@ class Cells:
             table[labels] = value
         return is_admitted
 
-    def states(self, family: Family) -> list[tuple[Labels, float]]:
-        """Expand a state set: one series a state, 1 for the one that holds (OpenMetrics 1.0, StateSet)."""
-        return [
-            ((*labels, (family.name, state)), float(index == held))
-            for labels, held in list(self.values.get(family, {}).items())
-            for index, state in enumerate(AGENT_STATES)
-        ]
+
+def expand_states(family: Family, held: Iterable[tuple[Labels, float]]) -> list[tuple[Labels, float]]:
+    """Expand a state set: one series a state, 1 for the one that holds (OpenMetrics 1.0, StateSet)."""
+    return [
+        ((*labels, (family.name, state)), float(index == held_index))
+        for labels, held_index in held
+        for index, state in enumerate(AGENT_STATES)
+    ]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from agentgauge import catalogue
 from agentgauge.catalogue import FAMILIES, Family, Kind
 from agentgauge.errors import contain_internal_errors, contained_errors
+from agentgauge.recording.cells import expand_states
 from agentgauge.recording.points import HistogramPoint, Point, RecordedFamily, label_text
 from agentgauge.recording.recorder import END, START, TARGET
 from agentgauge.recording.series import SeriesKind
 from agentgauge.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -47,10 +48,11 @@ class RecorderCollector:
             recorder.drain()
         yield from self._calls()
         cells = recorder.cells
-        yield from (RecordedFamily(family, partial(self._cell_points, family)) for family in FAMILIES if family in cells.values)
-        yield from (
-            RecordedFamily(family, partial(self._cell_children, family)) for family in FAMILIES if family in cells.children
-        )
+        for family in FAMILIES:
+            if (values := cells.values.get(family)) is not None:
+                yield RecordedFamily(family, partial(_cell_points, family, values))
+            elif (children := cells.children.get(family)) is not None:
+                yield RecordedFamily(family, partial(self._cell_children, children))
         yield from self._self_observation()
 
     # --- calls ------------------------------------------------------------------------------------------------------------
@@ -101,8 +103,8 @@ class RecorderCollector:
     def _call_children(self, all_series: list[CallSeries]) -> Iterator[HistogramPoint]:
         return self._child_points([child for series in all_series for child in series.children()])
 
-    def _cell_children(self, family: Family) -> Iterator[HistogramPoint]:
-        return self._child_points(list(self._recorder.cells.children[family].values()))
+    def _cell_children(self, table: Mapping[Labels, Child]) -> Iterator[HistogramPoint]:
+        return self._child_points(list(table.values()))
 
     def _child_points(self, children: list[Child]) -> Iterator[HistogramPoint]:
         for first in range(0, len(children), _CHILDREN_A_HOLD):
@@ -111,20 +113,20 @@ class RecorderCollector:
 
     # --- everything else --------------------------------------------------------------------------------------------------
 
-    def _cell_points(self, family: Family) -> Iterator[Point]:
-        cells = self._recorder.cells
-        if family.kind is Kind.STATE_SET:
-            return (_point(labels, value) for labels, value in cells.states(family))
-        return (_point(labels, value) for labels, value in list(cells.values[family].items()))
-
     def _self_observation(self) -> Iterator[Metric]:
         recorder = self._recorder
         yield _points(catalogue.BUILD_INFO, [_point((("version", __version__),), 1)])
         yield _points(catalogue.EVENTS_RECORDED, [_point((), recorder.recorded)])
         yield _points(catalogue.EVENTS_DROPPED, [_point((), recorder.dropped)])
-        yield _points(catalogue.OVERHEAD, [_point((), recorder.overhead_seconds)])
         faults = {**dict.fromkeys(_HOT_HOOKS, 0), **contained_errors.count_by_hook}
         yield _points(catalogue.INTERNAL_ERRORS, [_point((("hook", hook),), count) for hook, count in faults.items()])
+
+
+def _cell_points(family: Family, table: Mapping[Labels, float]) -> Iterator[Point]:
+    values = list(table.items())
+    if family.kind is Kind.STATE_SET:
+        values = expand_states(family, values)
+    return (_point(labels, value) for labels, value in values)
 
 
 def _point(labels: Labels, value: float) -> Point:

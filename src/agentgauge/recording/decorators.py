@@ -10,7 +10,8 @@ from agentgauge.config import is_disabled
 from agentgauge.errors import ConfigurationError
 from agentgauge.recording.call import TrackedCall
 from agentgauge.recording.default import default_recorder
-from agentgauge.recording.series import SeriesKind, clean_label
+from agentgauge.recording.points import clean_label
+from agentgauge.recording.series import SeriesKind
 from agentgauge.recording.site import AGENT_ATTRIBUTE, SITE_ATTRIBUTE, Site, current_agent, function_of, sites_of
 from agentgauge.recording.wrappers import wrap_function
 from agentgauge.targets import Objective
@@ -115,7 +116,7 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
 
     def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
         self._agent = clean_label(agent) if agent else ""
-        self._task = clean_label(task)
+        self._task = clean_label(task) or "unknown"
         self._objective = objective
 
     def __enter__(self) -> TrackedCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from prometheus_client import REGISTRY
@@ -18,6 +19,15 @@ _collector = RecorderCollector(_recorder)
 _lock = threading.Lock()
 _is_registered = False
 guard(REGISTRY)
+
+
+def _renew_lock_in_child() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock_in_child)
 
 
 def default_recorder() -> Recorder:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, SupportsFloat
 from uuid import UUID
 
 from agentgauge import catalogue
-from agentgauge.recording.series import clean_label
+from agentgauge.recording.points import clean_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,6 @@ TaskId = str | int | UUID
 
 _logger = logging.getLogger("agentgauge")
 
-_FAULTS = ("unknown", "duplicate", "already_ended", "evicted", "bad_value")
 _WARNING_INTERVAL_SECONDS = 60.0
 _TASK_ID_LENGTH = 256
 _TEXT_LENGTH = 200
@@ -58,7 +57,7 @@ class Intake:
 
     def announce(self) -> None:
         """Show every kind of fault with a zero: an increase from nothing would go unseen."""
-        for fault in _FAULTS:
+        for fault in catalogue.PROTOCOL_FAULTS:
             self._count(fault, 0)
 
     def complain(self, fault: str, message: str, value: object) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from typing import NamedTuple
 
 from agentgauge.catalogue import Outcome
+from agentgauge.recording.points import clean_label
 
 __all__ = ["OTHER_ERROR", "UNTOLD", "Failure", "failure_of"]
 
@@ -40,4 +41,4 @@ def failure_of(error: BaseException) -> Failure:
         outcome = Outcome.CANCELLED
     else:
         outcome = Outcome.ERROR
-    return Failure(outcome, error_type)
+    return Failure(outcome, clean_label(error_type))

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from agentgauge.catalogue import Family
 
-__all__ = ["Exemplar", "HistogramPoint", "Labels", "Point", "RecordedFamily", "label_text"]
+__all__ = ["Exemplar", "HistogramPoint", "Labels", "Point", "RecordedFamily", "clean_label", "label_text"]
 
 Labels = tuple[tuple[str, str], ...]
+
+_LABEL_LENGTH = 200
 
 
 class Exemplar(NamedTuple):
@@ -98,3 +100,8 @@ def label_text(labels: Labels) -> str:
 
 
 _ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord('"'): r"\""}
+
+
+def clean_label(value: object) -> str:
+    """Make any value fit for a label: text that UTF-8 can encode, at most 200 characters."""
+    return str(value)[:_LABEL_LENGTH].encode("utf-8", "replace").decode()

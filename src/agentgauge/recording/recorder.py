@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentgauge import catalogue
 from agentgauge.errors import contained_errors
 from agentgauge.recording.cells import Cells
-from agentgauge.recording.points import Exemplar, HistogramPoint
-from agentgauge.recording.series import CallSeries, SeriesKind, Target, clean_label
+from agentgauge.recording.points import Exemplar, HistogramPoint, clean_label
+from agentgauge.recording.series import CallSeries, SeriesKind, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ SOFT_LIMIT = 2_048
 HARD_LIMIT = 65_536
 _BATCH = 2_048
 _LOCK_TIMEOUT_SECONDS = 1.0
+_SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
 
 
 class Dependent(Protocol):
@@ -84,7 +85,7 @@ class Recorder:
         self.folded = 0
         self._recorded = 0
         self.dropped = 0
-        self.overhead_seconds = 0.0
+        self.cells.fold(catalogue.OVERHEAD, (), 0.0)
         self._folded_since_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
         for kind in SeriesKind:
@@ -132,20 +133,15 @@ class Recorder:
         """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
         self.observations.append((family, labels, value))
         if len(self.observations) > SOFT_LIMIT:
-            self.relieve()
+            self._hold_and(self._fold_observations, is_waiting=False)
 
     # --- draining ---------------------------------------------------------------------------------------------------------
 
     def relieve(self) -> None:
-        """Drain on behalf of a caller that found the buffer long; never waits below the hard limit."""
+        """Drain on behalf of a caller that has appended a record and finds the buffer long; never waits below the hard limit."""
         length = len(self.buffer)
         must_wait = length > HARD_LIMIT and self._owner != threading.get_ident() and not sys.is_finalizing()
-        if self._acquire(is_waiting=must_wait):
-            try:
-                self._fold_batch()
-            finally:
-                self._release()
-        elif length > 2 * HARD_LIMIT:
+        if not self._hold_and(self._fold_batch, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
             try:
                 self.buffer.pop()
                 self.dropped += 1
@@ -154,20 +150,30 @@ class Recorder:
 
     def drain(self) -> None:
         """Fold every finished call into its series; at most 2,048 records under one hold of the lock."""
-        began = time.thread_time()
         for fold, count in (
             (self._fold_batch, len(self.buffer)),
             (self._rescan, len(self.open)),
             (self._fold_observations, len(self.observations)),
         ):
             for _ in range(0, count, _BATCH):
-                if not self._acquire(is_waiting=True):
+                if not self._hold_and(fold, is_waiting=True):
                     break
-                try:
-                    fold()
-                finally:
-                    self._release()
-        self.overhead_seconds += time.thread_time() - began
+
+    def note_overhead(self, cpu_seconds: float) -> None:
+        """Count CPU time that writing a page took; folding is counted where it happens."""
+        self.observe(catalogue.OVERHEAD, (), cpu_seconds)
+
+    def _hold_and(self, fold: Callable[[], None], *, is_waiting: bool) -> bool:
+        """Run ``fold`` while holding the drain; False where another holds it."""
+        if not self._acquire(is_waiting=is_waiting):
+            return False
+        began = time.thread_time()
+        try:
+            fold()
+        finally:
+            self.cells.fold(catalogue.OVERHEAD, (), time.thread_time() - began)
+            self._release()
+        return True
 
     @property
     def recorded(self) -> int:
@@ -196,11 +202,6 @@ class Recorder:
         finally:
             if is_held:
                 self._release()
-
-    def withdraw(self, family: Family) -> None:
-        """Export ``family`` no longer, where it was set through ``observe``."""
-        self.drain()
-        self.cells.values.pop(family, None)
 
     def tracked_target(self, agent: str, task: str, *, is_entry: bool, objective: Objective | None) -> Target:
         """Return the target of a task that is named when it runs, by ``track`` or an ``AgentMetricsCollector``."""
@@ -321,7 +322,7 @@ class Recorder:
         # Twice a batch: every record of one may add two observations, and they must not pile up.
         for _ in range(min(len(self.observations), 2 * _BATCH)):
             family, labels, value = pop()
-            limit = self.series_limit if catalogue.AGENT in family.labels else None
+            limit = self.series_limit * _SERIES_AN_AGENT.get(family, 1) if catalogue.AGENT in family.labels else None
             if not self.cells.fold(family, labels, value, limit):
                 self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1)
 

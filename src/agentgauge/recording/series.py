@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from agentgauge.recording.points import Labels
     from agentgauge.targets import Objective
 
-__all__ = ["CallSeries", "Child", "SeriesKind", "Target", "clean_label"]
+__all__ = ["CallSeries", "Child", "SeriesKind", "Target"]
 
 _ERROR_TYPES_A_SERIES = 16
-_LABEL_LENGTH = 200
 
 
 class SeriesKind(StrEnum):
@@ -81,7 +80,8 @@ class CallSeries:
         self.success = self._child((("outcome", Outcome.SUCCESS.value),) if kind is SeriesKind.TASK else ())
         self.failures: dict[str, Child] = {}
         if kind is SeriesKind.TASK:
-            self.failures[Outcome.ERROR] = self._child((("outcome", Outcome.ERROR.value),))
+            for outcome in (Outcome.ERROR, Outcome.TIMEOUT):  # shown as zero, so that rate() sees the first bad call
+                self.failures[outcome] = self._child((("outcome", outcome.value),))
         self.errors: dict[str, int] = {OTHER_ERROR: 0}
         self.last_success = float("-inf")
         self.missed = 0
@@ -150,8 +150,3 @@ def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[s
     if agent and kind is not SeriesKind.WORKFLOW:
         attributes["gen_ai.agent.name"] = agent
     return f"{operation} {subject}", {"gen_ai.operation.name": operation, **attributes}
-
-
-def clean_label(value: object) -> str:
-    """Make any value fit for a label: text that UTF-8 can encode, at most 200 characters."""
-    return str(value)[:_LABEL_LENGTH].encode("utf-8", "replace").decode()

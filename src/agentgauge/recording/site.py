@@ -6,7 +6,8 @@ import inspect
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.recording.series import SeriesKind, clean_label
+from agentgauge.recording.points import clean_label
+from agentgauge.recording.series import SeriesKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

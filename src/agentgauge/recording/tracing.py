@@ -122,6 +122,12 @@ def resume_span(scope: Scope) -> None:
         report_internal_error("span_attach", fault)
 
 
+def _description_of(error: BaseException | None) -> str | None:
+    """Return the message of an exception without calling its ``__str__``: that is the host's code."""
+    first = error.args[0] if error is not None and error.args else None
+    return first if isinstance(first, str) else None
+
+
 def close_span(scope: Scope, failure: Failure | None = None, error: BaseException | None = None) -> None:
     """End the span, with its error type and status where the call failed; it must not be current any more."""
     span = scope.span
@@ -130,8 +136,8 @@ def close_span(scope: Scope, failure: Failure | None = None, error: BaseExceptio
             span.set_attribute("error.type", failure.error_type)
             span.set_attribute("agent.outcome", failure.outcome.value)
             if failure.outcome in (Outcome.ERROR, Outcome.TIMEOUT):
-                span.set_status(trace_api.StatusCode.ERROR, None if error is None else str(error))
-    except Exception as fault:  # noqa: BLE001 - an exception whose __str__ raises must not keep the span open
+                span.set_status(trace_api.StatusCode.ERROR, _description_of(error))
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must neither reach the host nor keep the span open
         report_internal_error("span_status", fault)
     try:
         span.end()

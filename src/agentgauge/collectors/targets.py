@@ -1,0 +1,71 @@
+"""What the program declares once: its thresholds, and who it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import Metric
+
+from agentgauge.catalogue import TARGET_INFO, THRESHOLD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agentgauge.catalogue import Family
+    from agentgauge.targets import Threshold
+
+__all__ = ["TargetsCollector"]
+
+
+class TargetsCollector:
+    """Shows thresholds and resource attributes as series for as long as it is registered.
+
+    Args:
+        thresholds: The limits on readings.
+        attributes: The resource attributes of the service by their OpenTelemetry names.
+    """
+
+    def __init__(self, thresholds: Iterable[Threshold], attributes: Mapping[str, str | None]) -> None:
+        self._thresholds = tuple(thresholds)
+        self._target = _labels_of(attributes)
+
+    def describe(self) -> list[Metric]:
+        """Declare nothing, so that a family's first owner keeps it."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both families, each where it has a series."""
+        if self._thresholds:
+            metric = _metric(THRESHOLD)
+            for limit in self._thresholds:
+                labels = {"metric": limit.metric, "severity": limit.severity, "operator": limit.operator}
+                metric.add_sample(THRESHOLD.name, labels, limit.value)
+            yield metric
+        if self._target:
+            metric = _metric(TARGET_INFO)
+            metric.add_sample(TARGET_INFO.name, self._target, 1)
+            yield metric
+
+
+def _metric(family: Family) -> Metric:
+    return Metric(family.base_name, family.help, family.kind.value, family.unit)
+
+
+def _labels_of(attributes: Mapping[str, str | None]) -> dict[str, str]:
+    """Make labels of resource attributes; where two have the same name as a label, join their values with ``;``.
+
+    Source: OpenTelemetry specification, Prometheus and OpenMetrics compatibility, "Metric Attributes".
+    """
+    labels: dict[str, str] = {}
+    for attribute, value in sorted(attributes.items()):
+        if value:
+            name = _label_name(attribute)
+            text = value.encode(errors="replace").decode()
+            labels[name] = f"{labels[name]};{text}" if name in labels else text
+    return labels
+
+
+def _label_name(attribute: str) -> str:
+    name = "".join(character if character.isascii() and character.isalnum() else "_" for character in attribute)
+    name = "_" + name.lstrip("_") if name.startswith("__") else name  # names that begin with __ are Prometheus' own
+    return f"_{name}" if name[:1].isdigit() else name
