@@ -24,9 +24,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	@sh tests/install_servers.sh
 	$(MAKE) --no-print-directory lint
-	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
 lint: $(VENV)/.dev
