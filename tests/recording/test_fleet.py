@@ -29,11 +29,11 @@ class Yard:
         target = self.recorder.tracked_target(agent_name, name, is_entry=True, objective=objective)
         failure = None if outcome is None else Failure(outcome, error_type)
         for _ in range(count):
-            self.recorder.append([target, self.clock(), self.clock() + seconds, failure, None])
+            self.recorder.append([target, self.clock(), self.clock() + seconds, (failure, None)])
 
     def start(self, agent_name, name="work"):
         target = self.recorder.tracked_target(agent_name, name, is_entry=True, objective=None)
-        self.recorder.append([target, self.clock(), None, None, None])
+        self.recorder.append([target, self.clock(), None, None])
 
     def fleet(self):
         return fleet(self.recorder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import time
@@ -263,6 +264,24 @@ def test_the_time_that_folding_takes_is_counted_once_whoever_folds(fresh):
     assert 0 < by_callers < time.thread_time() - began
 
 
+def test_recording_causes_no_garbage_collection(fresh):
+    collections = []
+
+    def note(phase, _details):
+        collections.append(phase)
+
+    work = task("work")(lambda: None)
+    work()
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        for _ in range(20_000):
+            work()
+    finally:
+        gc.callbacks.remove(note)
+    assert collections == []
+
+
 def test_a_burst_of_observations_folds_itself_and_drops_no_call(fresh):
     work = task("work")(lambda: None)
     for _ in range(SOFT_LIMIT):
@@ -293,7 +312,7 @@ def test_wall_clock_times_have_one_fixed_offset():
     recorder = Recorder(clock=lambda: 20.0, wall_clock=lambda: next(wall))
     registry.register(RecorderCollector(recorder))
     target = recorder.tracked_target("scout", "work", is_entry=False, objective=None)
-    recorder.append([target, 15.0, None, None, None])
+    recorder.append([target, 15.0, None, None])
 
     labels = {"gen_ai_agent_name": "scout", "agent_task": "work"}
     assert registry.get_sample_value("agent_task_oldest_start_timestamp_seconds", labels) == 4_995

@@ -9,7 +9,7 @@ from agentgauge.catalogue import TASK_RETRIES, Outcome
 from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.points import clean_label
-from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, SPAN_CONTEXT, START, TARGET
+from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START, TARGET
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import (
     close_span,
@@ -58,13 +58,11 @@ def end_call(
         if error is not None:
             failure = failure_of(error)
         if record is not None:
-            record[FAILURE] = failure
-            if scope is not None:
-                record[SPAN_CONTEXT] = sampled_context(scope)
+            record[ENDING] = failure, None if scope is None else sampled_context(scope)
             record[END] = recorder.clock()  # the last of all: from then on the record is the drain's
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         if record is not None and record[END] is None:  # it still counts, and must not look as if it ran for ever
-            record[FAILURE] = failure or (None if error is None else UNTOLD)
+            record[ENDING] = failure or (None if error is None else UNTOLD), None
             record[END] = record[START]
         report_internal_error("end", fault)
     if scope is not None:
@@ -97,7 +95,7 @@ class Call:
                 self._agent = current_agent.get()
             if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
                 self._scope = open_span(target)
-            record = [target, recorder.clock(), None, None, None]
+            record = [target, recorder.clock(), None, None]
             self._record = record
             recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["OTHER", "SOFT_LIMIT", "Record", "Recorder"]
 
 Record = list[Any]
-"""One call: target, start, end (None while it runs), failure (None for success), span context (None without a sampled span)."""
+"""One call: target, start, end (None while it runs), and its ending: failure and span context, None for most successes."""
 
-TARGET, START, END, FAILURE, SPAN_CONTEXT = range(5)
+TARGET, START, END, ENDING = range(4)
 
 OTHER = "other"
-SOFT_LIMIT = 2_048
+SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: we cause none
 HARD_LIMIT = 65_536
 _BATCH = 2_048
 _LOCK_TIMEOUT_SECONDS = 1.0
@@ -254,8 +254,8 @@ class Recorder:
                     keep(record)
                     kept += 1
                     continue
-                target, start, end, failure, span_context = record
-                if failure is not None or span_context is not None or target.run is not None:
+                target, start, end, ending = record
+                if ending is not None:
                     self._fold(record)
                     continue
                 # What nearly every call is, written out: _fold does the same for the others.
@@ -291,7 +291,8 @@ class Recorder:
                 self.folded += 1
 
     def _fold(self, record: Record) -> None:
-        target, start, end, failure, span_context = record
+        target, start, end, ending = record
+        failure, span_context = ending or (None, None)
         duration = end - start
         for series in (target.series, target.run):
             if series is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agentgauge.errors import report_internal_error
 from agentgauge.recording.call import Call, end_call
 from agentgauge.recording.outcome import UNTOLD
-from agentgauge.recording.recorder import END, FAILURE, SOFT_LIMIT, START
+from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START
 from agentgauge.recording.site import SITE_ATTRIBUTE, current_agent
 from agentgauge.recording.tracing import open_span, provider_cell
 
@@ -60,7 +60,7 @@ def _wrap_plain(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
                 target, token = site.enter(args)
             if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
                 scope = open_span(target)
-            record = [target, recorder.clock(), None, None, None]
+            record = [target, recorder.clock(), None, None]
             recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:
                 recorder.relieve()
@@ -76,7 +76,7 @@ def _wrap_plain(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
                 end_call(recorder, record, scope, token, error)
             except RecursionError:  # the stack is full: there is no way to tell more
                 if record is not None and record[END] is None:
-                    record[FAILURE] = UNTOLD
+                    record[ENDING] = UNTOLD, None
                     record[END] = record[START]
             raise
         if record is None or scope is not None or token is not None:
@@ -105,7 +105,7 @@ def _wrap_coroutine(function: Callable[..., Any], site: Site) -> Callable[..., A
                 target, token = site.enter(args)
             if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
                 scope = open_span(target)
-            record = [target, recorder.clock(), None, None, None]
+            record = [target, recorder.clock(), None, None]
             recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:
                 recorder.relieve()
@@ -121,7 +121,7 @@ def _wrap_coroutine(function: Callable[..., Any], site: Site) -> Callable[..., A
                 end_call(recorder, record, scope, token, error)
             except RecursionError:  # the stack is full: there is no way to tell more
                 if record is not None and record[END] is None:
-                    record[FAILURE] = UNTOLD
+                    record[ENDING] = UNTOLD, None
                     record[END] = record[START]
             raise
         if record is None or scope is not None or token is not None:
