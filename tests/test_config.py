@@ -310,6 +310,8 @@ def test_what_kubernetes_sets_beside_a_service_of_our_name_is_no_setting():
         "AGENTGAUGE_SERVICE_PORT_METRICS": "9464",
         "AGENTGAUGE_PORT_9464_TCP": "tcp://10.0.0.7:9464",
         "AGENTGAUGE_PORT_9464_TCP_ADDR": "10.0.0.7",
+        "AGENTGAUGE_METRICS_SERVICE_HOST": "10.0.0.8",
+        "AGENTGAUGE_METRICS_PORT": "tcp://10.0.0.8:9464",
     }
 
     assert Config.load(links) == Config()
@@ -336,3 +338,8 @@ def test_an_attribute_that_is_no_text_is_refused():
 
 def test_attributes_may_be_any_mapping():
     assert Config(resource_attributes=MappingProxyType({"team": "red"})).resource_attributes["team"] == "red"
+
+
+def test_the_service_s_name_among_given_attributes_wins_over_a_variable():
+    config = Config.load({"OTEL_SERVICE_NAME": "env"}, resource_attributes={"service.name": "code"})
+    assert config.service_name == "code"

@@ -26,7 +26,8 @@ def nothing_left():
     yield
     stop()
     assert {thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")} <= threads
-    assert set(REGISTRY._collector_to_names) - collectors <= {agentgauge.recording.default.default_collector()}
+    left = {type(collector).__name__ for collector in set(REGISTRY._collector_to_names) - collectors}
+    assert left <= {"RecorderCollector"}
 
 
 def get(url, **headers):
@@ -299,3 +300,22 @@ def test_the_limit_on_series_is_given_back_and_does_not_touch_thresholds(fresh):
     assert len(thresholds) == len(agentgauge.targets.DEFAULT_THRESHOLDS)
     monitor.stop()
     assert fresh.recorder.series_limit == 1000
+
+
+def test_a_registry_of_one_s_own_keeps_what_was_recorded_after_stop(fresh):
+    @task("kept")
+    def kept():
+        pass
+
+    registry = CollectorRegistry()
+    start(registry=registry, port=0)
+    kept()
+    stop()
+    labels = {"agent_task": "kept", "outcome": "success"}
+    assert registry.get_sample_value("agent_task_duration_seconds_count", labels) == 1
+
+
+def test_a_threshold_that_is_given_twice_is_refused():
+    limit = Threshold("process_open_fds", 5)
+    with pytest.raises(ConfigurationError, match="is given twice"):
+        start(port=0, thresholds=[limit, Threshold("process_open_fds", 6)])

@@ -31,7 +31,7 @@ _STANDARD_VARIABLES = {
     "service_name": "OTEL_SERVICE_NAME",
 }
 _MOST_SECONDS = 3600.0
-_SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
+_SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -130,6 +130,8 @@ class Config:
             if name not in known:
                 raise ConfigurationError(f"start() has no setting {name!r}{_suggestion(name, known)}")
         values = {name: value for name, value in arguments.items() if value is not None}
+        if isinstance(values.get("resource_attributes"), Mapping) and values["resource_attributes"].get("service.name"):
+            values.setdefault("service_name", values["resource_attributes"]["service.name"])
         variables = {name: found for name, found in _find_variables(environ, known).items() if name not in values}
         values |= {name: _PARSERS.get(name, _as_text)(variable, text) for name, (variable, text) in variables.items()}
         if isinstance(values.get("collectors"), list):
@@ -247,8 +249,8 @@ def _require_seconds(name: str, value: object) -> None:
 
 
 def _is_service_link(variable: str, text: str) -> bool:
-    """Tell whether Kubernetes set the variable, as it does in every pod beside a Service named ``agentgauge``."""
-    return _SERVICE_LINK.fullmatch(variable) is not None or (variable == "AGENTGAUGE_PORT" and "://" in text)
+    """Tell whether Kubernetes set the variable, as it does in every pod beside a Service named ``agentgauge...``."""
+    return _SERVICE_LINK.fullmatch(variable) is not None or (variable.endswith("_PORT") and "://" in text)
 
 
 def _is_token(value: object) -> bool:

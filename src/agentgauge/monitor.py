@@ -16,7 +16,7 @@ from agentgauge import catalogue
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
-from agentgauge.recording.default import default_collector, default_recorder
+from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
 from agentgauge.recording.fork_guard import guard
 from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
@@ -46,6 +46,7 @@ class Monitor:
         self.process_id = os.getpid()
         self._url: str | None = None
         self._is_stopped = False
+        self._is_changing = False  # only ever seen by the thread that changes it, in a signal handler
         self._registrations = ExitStack()
         self._services = ExitStack()  # ports and threads: what a forked child does not have
 
@@ -59,28 +60,30 @@ class Monitor:
 
     def run(self) -> None:
         """Bind the port, then start everything; give it all back where a part cannot start."""
+        self._is_changing = True
         try:
             self._start_parts()
         except BaseException:
-            self.stop()
+            self._is_stopped = True
             raise
-        if self._is_stopped:  # as above: what was built since goes back too
-            self.stop()
+        finally:
+            self._is_changing = False
+            if self._is_stopped:  # by a signal handler, meanwhile, or because a part cannot start
+                self._give_back()
 
     def _start_parts(self) -> None:
         server = self._bind_server() if self.config.is_server_enabled else None
         recorder = default_recorder()
-        self._services.callback(setattr, recorder, "series_limit", recorder.series_limit)
+        self._registrations.callback(setattr, recorder, "series_limit", recorder.series_limit)
         recorder.series_limit = self.config.series_limit
         self._register_collectors()
-        if self._is_stopped:  # by a signal handler, meanwhile
-            return
         drainer = Drainer(recorder, self.config.drain_interval_seconds)
-        drainer.start()
         self._services.callback(drainer.stop)
+        drainer.start()
         if server is not None:
+            url = server.url
             server.start()
-            self._url = server.url
+            self._url = url
 
     def _bind_server(self) -> MetricsServer | None:
         from agentgauge.exposition.response import respond  # noqa: PLC0415 - a program without the server does not pay for it
@@ -103,8 +106,7 @@ class Monitor:
 
     def _register_collectors(self) -> None:
         guard(self.registry)
-        if self.registry is not REGISTRY:  # where the default recorder is at home
-            self._register(default_collector())
+        show_default_recorder(self.registry)
         self._register(
             TargetsCollector(self.thresholds, {**self.config.resource_attributes, "service.name": self.config.service_name})
         )
@@ -113,7 +115,7 @@ class Monitor:
 
             sweep = build(self.config, self.registry)
             if sweep is not None:
-                self._services.callback(sweep.close)
+                self._registrations.callback(sweep.close)
                 self._register(sweep)
 
     def _register(self, collector: Collector) -> None:
@@ -128,19 +130,28 @@ class Monitor:
     def stop(self) -> None:
         """Give everything back: the port, the threads, the registrations; what was recorded stays in the registry.
 
-        In a forked child that is the registrations alone: the port and the threads are the parent's.
+        In a forked child that is the registrations alone: the port and the threads are the parent's. In a signal handler that
+        interrupts ``start()`` or ``stop()``, what it interrupts does the work when the handler has returned.
         """
-        global _running  # noqa: PLW0603 - at most one runs in a process
         with _lock:
-            if _running is self:
-                _running = None
             self._is_stopped = True
+            if not self._is_changing or self.process_id != os.getpid():
+                self._give_back()
+
+    def _give_back(self) -> None:
+        global _running  # noqa: PLW0603 - at most one runs in a process
+        self._is_changing = True
+        try:
             self._url = None
             if self.process_id == os.getpid():
                 with contain_internal_errors("stop"):
                     self._services.close()
             with contain_internal_errors("stop"):
                 self._registrations.close()
+        finally:
+            self._is_changing = False
+            if _running is self:  # the last of all: a child that is forked meanwhile finds what it has to take back
+                _running = None
 
 
 # Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
@@ -206,6 +217,10 @@ def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
             raise ConfigurationError(
                 f"thresholds: {limit!r} is no Threshold; write Threshold('system_memory_utilization_ratio', 0.9)"
             )
+    named = [(limit.metric, limit.severity, limit.operator) for limit in limits]
+    for name in named:
+        if named.count(name) > 1:
+            raise ConfigurationError(f"thresholds: {name} is given twice; keep one value for a metric, severity and operator")
     return limits
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from agentgauge.errors import contained_errors
-from agentgauge.recording.default import default_collector, default_recorder
+from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.site import current_agent
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def isolated(clock: FakeClock | None = None) -> Iterator[Isolation]:
     errors_before = dict(contained_errors.count_by_hook)
     contained_errors.count_by_hook.clear()
     recorder.reset(clock=clock, wall_clock=clock)
-    registry.register(default_collector())
+    show_default_recorder(registry)
     try:
         with _own_agent():
             yield Isolation(registry, clock, recorder)
@@ -84,12 +84,13 @@ def isolated(clock: FakeClock | None = None) -> Iterator[Isolation]:
 @contextmanager
 def reraise_internal_errors() -> Iterator[None]:
     """Let faults of agentgauge itself surface in the block instead of being contained."""
+    was_reraising = contained_errors.is_reraising
     contained_errors.is_reraising = True
     try:
         with _own_agent():
             yield
     finally:
-        contained_errors.is_reraising = False
+        contained_errors.is_reraising = was_reraising
 
 
 @contextmanager

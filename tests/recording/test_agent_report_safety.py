@@ -38,7 +38,7 @@ def test_a_fault_of_the_recorder_reaches_no_caller(desk, monkeypatch):
     def broken():
         raise OSError("the clock stopped")
 
-    monkeypatch.setattr(contained_errors, "is_reraising", False)
+    contained_errors.is_reraising = False  # the fixture sets it back
     before = contained_errors.count_by_hook.get("agent_metrics", 0)
     desk.metrics.start_task("a", "file")
     desk.recorder.clock = broken

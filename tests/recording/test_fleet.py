@@ -264,7 +264,7 @@ def test_a_fault_of_the_recorder_gives_an_empty_fleet(yard, monkeypatch):
     def broken():
         raise OSError("the clock stopped")
 
-    monkeypatch.setattr(contained_errors, "is_reraising", False)
+    contained_errors.is_reraising = False  # the fixture sets it back
     yard.call("clerk")
     yard.recorder.clock = broken
     before = contained_errors.count_by_hook.get("fleet", 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -108,7 +110,7 @@ def test_a_call_that_an_interrupt_hits_while_it_relieves_ends_and_frees_the_lock
     with pytest.raises(KeyboardInterrupt):
         call_often(work)
 
-    assert not fresh.recorder.lock.locked()
+    assert not fresh.recorder._is_held_here()
     assert fresh.value("agent_tasks_in_progress", agent_task="work") == 0
     assert fresh.value(COUNT, agent_task="work", outcome="cancelled") == 1
     recorded = fresh.value(RECORDED)
@@ -146,3 +148,31 @@ def test_what_is_recorded_never_goes_back_while_a_drain_runs(fresh):
     fresh.recorder.drain()
 
     assert seen == [101, 101]
+
+
+def test_a_signal_handler_that_raises_in_the_middle_of_drains_leaves_the_lock_free():
+    program = """
+import signal, sys, time
+from agentgauge import task
+from agentgauge.recording.default import default_recorder
+
+class Limit(BaseException): pass
+def limit(*_): raise Limit
+signal.signal(signal.SIGALRM, limit)
+
+@task
+def work(): pass
+
+recorder = default_recorder()
+interrupts = 0
+while interrupts < 2000:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+        while True:
+            work(); recorder.drain()
+    except Limit:
+        interrupts += 1
+        assert not recorder._is_held_here(), interrupts
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -220,10 +220,9 @@ def test_over_the_hard_limit_a_caller_waits_until_it_can_drain(fresh):
 def test_past_twice_the_hard_limit_calls_are_dropped_and_counted(fresh):
     work = task("work")(lambda: 1)
     recorder = fresh.recorder
-    recorder._acquire(is_waiting=True)  # as a handler sees it that interrupts this thread's own drain
-    for _ in range(2 * HARD_LIMIT + 1_000):
-        work()
-    recorder._release()
+    with recorder.lock:  # as a handler sees it that interrupts this thread's own drain
+        for _ in range(2 * HARD_LIMIT + 1_000):
+            work()
 
     assert len(recorder.buffer) == 2 * HARD_LIMIT
     assert fresh.value(DROPPED) == 1_000

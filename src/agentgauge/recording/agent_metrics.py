@@ -125,13 +125,16 @@ class AgentMetricsCollector:
         self._task_limit = task_limit
         self._history_limit = history_limit
         self._intake = Intake(agent, self._recorder)
+        self._finalizer: weakref.finalize[Any, Any] = weakref.finalize(self, bool)
         self._start_anew()
         _collectors.add(self)
 
     def _start_anew(self) -> None:
         self._ledger = TaskLedger(self._task_limit, self._history_limit, self._recorder.clock())
         # Nobody can end the tasks of a collector that is gone, and they must not look as if they ran for ever.
-        weakref.finalize(self, _abandon, self._ledger, self._recorder).atexit = False
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _abandon, self._ledger, self._recorder)
+        self._finalizer.atexit = False
         self._state: str | None = None
         self._queues: dict[str, QueueLevel] = {}
         self._connections: float | None = None
@@ -140,6 +143,10 @@ class AgentMetricsCollector:
         if self._is_enabled:
             self._intake.announce()
             self._relieve()
+
+    def __copy__(self) -> Self:
+        """Return itself, as ``deepcopy`` does."""
+        return self
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
         """Return itself: a copied agent (frameworks copy theirs) goes on reporting to the same books."""

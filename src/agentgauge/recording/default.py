@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from agentgauge.errors import contain_internal_errors
 from agentgauge.recording.collector import RecorderCollector
 from agentgauge.recording.fork_guard import guard
 from agentgauge.recording.recorder import Recorder
 
-__all__ = ["default_collector", "default_recorder"]
+__all__ = ["default_recorder", "show_default_recorder"]
 
 _recorder = Recorder()
 _collector = RecorderCollector(_recorder)
 _lock = threading.Lock()
-_is_registered = False
+_is_at_home = False
+_shown_in: weakref.WeakSet[CollectorRegistry] = weakref.WeakSet()
 guard(REGISTRY)
 
 
@@ -32,16 +34,17 @@ if hasattr(os, "register_at_fork"):
 
 def default_recorder() -> Recorder:
     """Return the recorder of decorated functions; the first call registers it in ``prometheus_client.REGISTRY``."""
-    global _is_registered  # noqa: PLW0603 - registered once in the life of the process
-    if not _is_registered:
-        with _lock:
-            if not _is_registered:
-                with contain_internal_errors("register"):
-                    REGISTRY.register(_collector)
-                _is_registered = True
+    global _is_at_home  # noqa: PLW0603 - registered once in the life of the process
+    if not _is_at_home:
+        with contain_internal_errors("register"):
+            show_default_recorder(REGISTRY)
+        _is_at_home = True
     return _recorder
 
 
-def default_collector() -> RecorderCollector:
-    """Return the collector through which any registry can show the default recorder."""
-    return _collector
+def show_default_recorder(registry: CollectorRegistry) -> None:
+    """Register the recorder of decorated functions in ``registry``, once and for good."""
+    with _lock:
+        if registry not in _shown_in:
+            registry.register(_collector)
+            _shown_in.add(registry)

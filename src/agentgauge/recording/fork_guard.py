@@ -28,7 +28,10 @@ def guard(registry: CollectorRegistry) -> None:
 
 def _hold() -> None:
     locks = [lock for registry in list(_registries) if (lock := getattr(registry, "_lock", None)) is not None]
-    _held_by_thread[threading.get_ident()] = [lock for lock in locks if lock.acquire(timeout=_WAIT_SECONDS)]
+    held = _held_by_thread.setdefault(threading.get_ident(), [])  # kept at once: a signal handler may raise in between
+    for lock in locks:
+        if lock.acquire(timeout=_WAIT_SECONDS):
+            held.append(lock)
 
 
 def _let_go() -> None:

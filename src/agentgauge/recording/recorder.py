@@ -36,7 +36,7 @@ Record = list[Any]
 TARGET, START, END, ENDING = range(4)
 
 OTHER = "other"
-SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: we cause none
+SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: successful calls cause none
 HARD_LIMIT = 65_536
 _BATCH = 2_048
 _LOCK_TIMEOUT_SECONDS = 1.0
@@ -76,8 +76,9 @@ class Recorder:
         self.buffer: deque[Record] = deque()
         self.append = self.buffer.append
         self.open: deque[Record] = deque()
-        self.lock = threading.Lock()
-        self._owner: int | None = None
+        lock: Any = threading.RLock()
+        self.lock = lock
+        self._is_held_here: Callable[[], bool] = lock._is_owned  # noqa: SLF001 - what threading.Condition asks, too
         self._forking_thread: int | None = None
         self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
         self.cells = Cells()
@@ -140,7 +141,7 @@ class Recorder:
     def relieve(self) -> None:
         """Drain on behalf of a caller that has appended a record and finds the buffer long; never waits below the hard limit."""
         length = len(self.buffer)
-        must_wait = length > HARD_LIMIT and self._owner != threading.get_ident() and not sys.is_finalizing()
+        must_wait = length > HARD_LIMIT and not sys.is_finalizing()
         if not self._hold_and(self._fold_batch, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
             try:
                 self.buffer.pop()
@@ -149,7 +150,7 @@ class Recorder:
                 pass
 
     def drain(self) -> None:
-        """Fold every finished call into its series; at most 2,048 records under one hold of the lock."""
+        """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
         for fold, count in (
             (self._fold_batch, len(self.buffer)),
             (self._rescan, len(self.open)),
@@ -163,17 +164,27 @@ class Recorder:
         """Count CPU time that writing a page took; folding is counted where it happens."""
         self.observe(catalogue.OVERHEAD, (), cpu_seconds)
 
-    def _hold_and(self, fold: Callable[[], None], *, is_waiting: bool) -> bool:
-        """Run ``fold`` while holding the drain; False where another holds it."""
-        if not self._acquire(is_waiting=is_waiting):
+    def _hold_and(self, action: Callable[[], None], *, is_waiting: bool) -> bool:
+        """Run ``action`` while holding the drain; False where another holds it, or this thread itself, further up."""
+        lock, is_held_here = self.lock, self._is_held_here
+        # A thread that is interrupted while it drains (signal handler, GC callback) must not wait for itself.
+        if is_held_here():
             return False
-        began = time.thread_time()
         try:
-            fold()
-        finally:
+            if not (lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else lock.acquire(blocking=False)):
+                return False
+            began = time.thread_time()
+            action()
             self.cells.fold(catalogue.OVERHEAD, (), time.thread_time() - began)
-            self._release()
-        return True
+            return True
+        finally:
+            # A signal handler may raise anywhere, in the first of these too.
+            try:
+                if is_held_here():
+                    lock.release()
+            finally:
+                if is_held_here():
+                    lock.release()
 
     @property
     def recorded(self) -> int:
@@ -184,24 +195,28 @@ class Recorder:
 
     def open_records(self) -> list[Record]:
         """Return the calls that were in progress at the last drain."""
-        is_held = self._acquire(is_waiting=True)
-        try:
-            return list(self.open)
-        finally:
-            if is_held:
-                self._release()
+        records: list[Record] = []
+
+        def copy() -> None:
+            records.extend(self.open)
+
+        if not self._hold_and(copy, is_waiting=True):
+            copy()
+        return records
 
     def snapshot(self, children: list[Child]) -> list[HistogramPoint]:
         """Copy some children of a histogram, each whole: its count and its sum are of the same calls."""
-        is_held = self._acquire(is_waiting=True)
-        try:
-            return [
+        points: list[HistogramPoint] = []
+
+        def copy() -> None:
+            points.extend(
                 HistogramPoint(child.label_text, child.labels, child.counts[:], child.sum, child.exemplars.copy())
                 for child in children
-            ]
-        finally:
-            if is_held:
-                self._release()
+            )
+
+        if not self._hold_and(copy, is_waiting=True):
+            copy()
+        return points
 
     def tracked_target(self, agent: str, task: str, *, is_entry: bool, objective: Objective | None) -> Target:
         """Return the target of a task that is named when it runs, by ``track`` or an ``AgentMetricsCollector``."""
@@ -218,28 +233,14 @@ class Recorder:
 
     def hold_for_fork(self) -> None:
         """Wait until nobody drains, so that a fork does not come in the middle; goes on without where that takes too long."""
-        if self._acquire(is_waiting=True):
+        if not self._is_held_here() and self.lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS):
             self._forking_thread = threading.get_ident()
 
     def let_go_after_fork(self) -> None:
         """Let others drain again, if this thread kept them from it."""
         if self._forking_thread == threading.get_ident():
             self._forking_thread = None
-            self._release()
-
-    def _acquire(self, *, is_waiting: bool) -> bool:
-        # A thread that is interrupted while it drains (signal handler, GC callback) must not wait for itself; the time limit
-        # covers the instant between taking the lock and noting the owner.
-        if self._owner == threading.get_ident():
-            return False
-        is_held = self.lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else self.lock.acquire(blocking=False)
-        if is_held:
-            self._owner = threading.get_ident()
-        return is_held
-
-    def _release(self) -> None:
-        self._owner = None
-        self.lock.release()
+            self.lock.release()
 
     def _fold_batch(self) -> None:
         """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
+from opentelemetry.trace import propagation
 
 from agentgauge.catalogue import Outcome
 from agentgauge.config import is_tracing_disabled
 from agentgauge.errors import report_internal_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
     from agentgauge.recording.outcome import Failure
@@ -35,6 +38,12 @@ provider_cell: Any = trace_api if hasattr(trace_api, "_TRACER_PROVIDER") else _P
 # detach() of the API logs a stack trace where a coroutine is closed from another context; the runtime behind it just raises.
 _runtime: Any = getattr(context_api, "_RUNTIME_CONTEXT", context_api)
 
+# The variable behind the runtime and the key of the span in it: a third of the price of get_current_span().
+_get_context: Callable[[], context_api.Context] = getattr(
+    getattr(_runtime, "_current_context", None), "get", _runtime.get_current
+)
+_SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
+
 
 class Scope:
     """An open span, and what detaches it."""
@@ -54,12 +63,24 @@ class _Tracing:
         self.provider: TracerProvider | None = None
         self.tracer: Tracer | None = None
         self.is_unsampled_parent_final = False
+        self.unsampled_parent: Span | None = None
 
     def adopt(self, provider: TracerProvider) -> None:
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
         self.is_unsampled_parent_final = _ends_with_unsampled_parents(getattr(tracer, "sampler", None))
+        self.unsampled_parent = None
         self.provider = provider
+
+    def has_unsampled_parent(self, parent: Span) -> bool:
+        """Tell whether the sampler would say no because the local parent is not sampled."""
+        if not self.is_unsampled_parent_final:
+            return False
+        parent_context = parent.get_span_context()
+        if not parent_context.is_valid or parent_context.is_remote or parent_context.trace_flags.sampled:
+            return False
+        self.unsampled_parent = parent  # its next child is not asked again
+        return True
 
 
 _tracing = _Tracing()
@@ -81,11 +102,10 @@ def open_span(target: Target) -> Scope | None:
         tracer = _tracing.tracer
         if tracer is None:
             return None
-        parent_context = _runtime.get_current()
-        if _tracing.is_unsampled_parent_final:
-            parent = trace_api.get_current_span(parent_context).get_span_context()
-            if parent.is_valid and not parent.is_remote and not parent.trace_flags.sampled:
-                return None
+        parent_context = _get_context()
+        parent = parent_context.get(_SPAN_KEY) if _SPAN_KEY else trace_api.get_current_span(parent_context)
+        if isinstance(parent, trace_api.Span) and (parent is _tracing.unsampled_parent or _tracing.has_unsampled_parent(parent)):
+            return None
         span = tracer.start_span(target.span_name, parent_context, attributes=target.attributes)
         return Scope(span, trace_api.set_span_in_context(span, parent_context))
     except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
