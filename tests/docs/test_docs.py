@@ -111,7 +111,7 @@ def test_every_setting_stands_in_the_readme_with_its_default():
         assert f"| `{setting.name}` | `AGENTGAUGE_{setting.name.upper()}` | `{shown}` |" in README
 
 
-def test_the_yaml_in_the_readme_is_a_configuration_of_prometheus(tmp_path):
+def test_the_yaml_in_the_readme_is_a_configuration_of_prometheus():
     merged = {key: value for block in blocks(README, "yaml") for key, value in yaml.safe_load(block).items()}
     assert set(merged) == {"scrape_configs", "rule_files"}
     assert merged["scrape_configs"][0]["job_name"] == "agentgauge"

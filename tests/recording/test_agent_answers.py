@@ -7,21 +7,9 @@ from datetime import timedelta
 import pytest
 from agent_desk import Desk
 
-from agentgauge.recording import intake
 from agentgauge.targets import Objective
-from agentgauge.testing import reraise_internal_errors
 
-
-@pytest.fixture(autouse=True)
-def loud(monkeypatch):
-    monkeypatch.setattr(intake, "_fault_log", intake._FaultLog())
-    with reraise_internal_errors():
-        yield
-
-
-@pytest.fixture
-def desk():
-    return Desk()
+pytestmark = pytest.mark.usefixtures("loud")
 
 
 def test_an_idle_agent_has_the_full_score_and_no_ratio(desk):

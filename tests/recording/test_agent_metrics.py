@@ -8,22 +8,10 @@ import pytest
 from agent_desk import Desk
 
 from agentgauge.catalogue import AGENT_STATES
-from agentgauge.recording import intake
 from agentgauge.recording.agent_metrics import AgentMetricsCollector
 from agentgauge.recording.site import current_agent
-from agentgauge.testing import reraise_internal_errors
 
-
-@pytest.fixture(autouse=True)
-def loud(monkeypatch):
-    monkeypatch.setattr(intake, "_fault_log", intake._FaultLog())
-    with reraise_internal_errors():
-        yield
-
-
-@pytest.fixture
-def desk():
-    return Desk()
+pytestmark = pytest.mark.usefixtures("loud")
 
 
 def test_a_completed_task_is_a_success_of_its_duration(desk):

@@ -14,19 +14,9 @@ from hypothesis import strategies as st
 from agentgauge.errors import ConfigurationError
 from agentgauge.recording import intake
 from agentgauge.recording.agent_metrics import AgentMetricsCollector
-from agentgauge.testing import FakeClock, reraise_internal_errors
+from agentgauge.testing import FakeClock
 
-
-@pytest.fixture(autouse=True)
-def loud(monkeypatch):
-    monkeypatch.setattr(intake, "_fault_log", intake._FaultLog())
-    with reraise_internal_errors():
-        yield
-
-
-@pytest.fixture
-def desk():
-    return Desk()
+pytestmark = pytest.mark.usefixtures("loud")
 
 
 def test_ending_an_unknown_task_is_a_warning_and_a_count(desk, caplog):

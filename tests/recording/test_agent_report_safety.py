@@ -13,23 +13,12 @@ import threading
 import pytest
 from agent_desk import AGENT, Desk
 
-from agentgauge.recording import intake
 from agentgauge.recording.agent_metrics import AgentMetricsCollector
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.recorder import SOFT_LIMIT
-from agentgauge.testing import isolated, reraise_internal_errors
+from agentgauge.testing import isolated
 
-
-@pytest.fixture(autouse=True)
-def loud(monkeypatch):
-    monkeypatch.setattr(intake, "_fault_log", intake._FaultLog())
-    with reraise_internal_errors():
-        yield
-
-
-@pytest.fixture
-def desk():
-    return Desk()
+pytestmark = pytest.mark.usefixtures("loud")
 
 
 def test_a_fault_of_the_recorder_reaches_no_caller(desk, monkeypatch):
