@@ -27,8 +27,8 @@ LEVELS: Mapping[str, Mapping[str, float]] = {
         "lm_stall": 0.03,
         "tool_error": 0.2,
         "unsupported_claim": 0.1,
-        "hang_up": 0.1,
-        "early_close": 0.15,
+        "hang_up": 0.3,
+        "early_close": 0.5,  # few questions come this far, and every outcome is to be seen within seconds
     },
 }
 """The share of occasions on which each kind of fault happens, by the level that the user chooses."""
