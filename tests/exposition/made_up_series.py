@@ -65,7 +65,7 @@ def one_of_each_kind() -> MadeUp:
     agent = (catalogue.AGENT, "researcher")
     task = (agent, (catalogue.TASK, "answer"))
     counts = [1] * (len(catalogue.TASK_DURATION.buckets) + 1)
-    exemplar = Exemplar("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 0.015, 1700000000.125)
+    exemplar = Exemplar(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, 0.015, 1700000000.125)
     return MadeUp(
         {
             catalogue.TASK_DURATION: [histogram((*task, ("outcome", "success")), counts, 12.5, {1: exemplar})],

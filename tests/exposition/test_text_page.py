@@ -32,11 +32,10 @@ LABEL_SETS = st.lists(
 )
 COUNTS = st.integers(0, 2**53)
 SUMS = st.floats(0, allow_nan=False)
-HEX = "0123456789abcdef"
 EXEMPLARS = st.builds(
     Exemplar,
-    st.text(HEX, min_size=32, max_size=32),
-    st.text(HEX, min_size=16, max_size=16),
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
     st.floats(0, 1e6),
     st.floats(1, 4e9),
 )
@@ -133,12 +132,13 @@ def test_values_are_spelled_as_prometheus_spells_them():
 
 def test_an_exemplar_stands_behind_its_bucket_in_openmetrics_only():
     family = Family("made_up_seconds", Kind.HISTOGRAM, "Made up.", "seconds", (), (1.0,))
-    registry = registry_of(MadeUp({family: [histogram((), [2, 1], 4.5, {0: Exemplar("ab", "cd", 0.5, 1700000000.125)})]}))
+    registry = registry_of(MadeUp({family: [histogram((), [2, 1], 4.5, {0: Exemplar(0xAB, 0xCD, 0.5, 1700000000.125)})]}))
     assert page_of(registry, openmetrics=True) == (
         "# HELP made_up_seconds Made up.\n"
         "# TYPE made_up_seconds histogram\n"
         "# UNIT made_up_seconds seconds\n"
-        'made_up_seconds_bucket{le="1.0"} 2 # {trace_id="ab",span_id="cd"} 0.5 1700000000.125\n'
+        'made_up_seconds_bucket{le="1.0"} 2 # {trace_id="000000000000000000000000000000ab",span_id="00000000000000cd"} '
+        "0.5 1700000000.125\n"
         'made_up_seconds_bucket{le="+Inf"} 3\n'
         "made_up_seconds_count 3\n"
         "made_up_seconds_sum 4.5\n"

@@ -209,14 +209,15 @@ def test_an_exception_that_cannot_be_shown_still_ends_the_span(fresh, spans):
 
 
 def test_without_an_sdk_no_span_is_made(fresh, monkeypatch):
-    from agentgauge.recording import call, wrappers
+    from agentgauge.recording import call
+    from agentgauge.recording.call_wrapper import NAMESPACE
 
     def refuse(target):
         raise AssertionError("span work without an SDK")
 
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    for module in (call, wrappers):
-        monkeypatch.setattr(module, "open_span", refuse)
+    monkeypatch.setattr(call, "open_span", refuse)
+    monkeypatch.setitem(NAMESPACE, "open_span", refuse)
     pipeline()
     with track("scout", "rerank"):
         pass

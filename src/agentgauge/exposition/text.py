@@ -140,4 +140,4 @@ def _line(name: str, labels: str) -> str:
 
 def _exemplar(exemplar: Exemplar) -> str:
     value = _number(exemplar.value)
-    return f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}} {value} {exemplar.timestamp}'
+    return f' # {{trace_id="{exemplar.trace_id:032x}",span_id="{exemplar.span_id:016x}"}} {value} {exemplar.timestamp}'

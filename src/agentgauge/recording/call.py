@@ -58,7 +58,9 @@ def end_call(
         if error is not None:
             failure = failure_of(error)
         if record is not None:
-            record[ENDING] = failure, None if scope is None else sampled_context(scope)
+            context = None if scope is None else sampled_context(scope)
+            if failure is not None or context is not None:
+                record[ENDING] = failure, context
             record[END] = recorder.clock()  # the last of all: from then on the record is the drain's
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         if record is not None and record[END] is None:  # it still counts, and must not look as if it ran for ever

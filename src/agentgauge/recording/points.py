@@ -23,8 +23,8 @@ _LABEL_LENGTH = 200
 class Exemplar(NamedTuple):
     """One measured call of a histogram bucket, linked to its span (OpenMetrics 1.0, exemplars)."""
 
-    trace_id: str
-    span_id: str
+    trace_id: int
+    span_id: int
     value: float
     timestamp: float
 
@@ -85,7 +85,9 @@ class RecordedFamily(Metric):
                 None,
                 exemplar
                 and ClientExemplar(
-                    {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}, exemplar.value, exemplar.timestamp
+                    {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"},
+                    exemplar.value,
+                    exemplar.timestamp,
                 ),
             )
         yield Sample(f"{name}_count", labels, total)

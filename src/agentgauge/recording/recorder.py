@@ -39,6 +39,8 @@ OTHER = "other"
 SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: successful calls cause none
 HARD_LIMIT = 65_536
 _BATCH = 2_048
+_PENDING_A_TARGET = 16  # durations that targets gather on average before they are counted
+_MOST_PENDING = 16_384
 _LOCK_TIMEOUT_SECONDS = 1.0
 _SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
 
@@ -84,6 +86,9 @@ class Recorder:
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
         self.folded = 0
+        self._is_draining = False
+        self._touched: list[Target] = []
+        self._pending = 0
         self._recorded = 0
         self.dropped = 0
         self.cells.fold(catalogue.OVERHEAD, (), 0.0)
@@ -141,6 +146,8 @@ class Recorder:
     def relieve(self) -> None:
         """Drain on behalf of a caller that has appended a record and finds the buffer long; never waits below the hard limit."""
         length = len(self.buffer)
+        if self._is_draining and length < HARD_LIMIT:  # a thread that drains was interrupted by this one
+            return
         must_wait = length > HARD_LIMIT and not sys.is_finalizing()
         if not self._hold_and(self._fold_batch, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
             try:
@@ -154,6 +161,7 @@ class Recorder:
         for fold, count in (
             (self._fold_batch, len(self.buffer)),
             (self._rescan, len(self.open)),
+            (self._settle, 1),
             (self._fold_observations, len(self.observations)),
         ):
             for _ in range(0, count, _BATCH):
@@ -173,6 +181,7 @@ class Recorder:
         try:
             if not (lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else lock.acquire(blocking=False)):
                 return False
+            self._is_draining = True
             began = time.thread_time()
             action()
             self.cells.fold(catalogue.OVERHEAD, (), time.thread_time() - began)
@@ -181,9 +190,11 @@ class Recorder:
             # A signal handler may raise anywhere, in the first of these too.
             try:
                 if is_held_here():
+                    self._is_draining = False
                     lock.release()
             finally:
                 if is_held_here():
+                    self._is_draining = False
                     lock.release()
 
     @property
@@ -210,7 +221,16 @@ class Recorder:
 
         def copy() -> None:
             points.extend(
-                HistogramPoint(child.label_text, child.labels, child.counts[:], child.sum, child.exemplars.copy())
+                HistogramPoint(
+                    child.label_text,
+                    child.labels,
+                    child.counts[:],
+                    child.sum,
+                    {
+                        index: Exemplar(context.trace_id, context.span_id, duration, end + self.wall_offset)
+                        for index, (context, duration, end) in child.exemplars.items()
+                    },
+                )
                 for child in children
             )
 
@@ -244,33 +264,9 @@ class Recorder:
 
     def _fold_batch(self) -> None:
         """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""
-        pop = self.buffer.popleft
-        keep = self.open.append
-        count = min(len(self.buffer), _BATCH)
-        kept = popped = 0
-        try:
-            for popped in range(1, count + 1):  # noqa: B007 - read where the loop ended
-                record = pop()
-                if record[END] is None:
-                    keep(record)
-                    kept += 1
-                    continue
-                target, start, end, ending = record
-                if ending is not None:
-                    self._fold(record)
-                    continue
-                # What nearly every call is, written out: _fold does the same for the others.
-                series = target.series
-                child = series.success
-                duration = end - start
-                child.counts[bisect_left(series.bounds, duration)] += 1
-                child.sum += duration
-                if end > series.last_success:  # noqa: PLR1730 - max() costs a call
-                    series.last_success = end
-                if duration > series.latency_objective_seconds:
-                    series.missed += 1
-        finally:  # a signal handler may raise in the middle
-            self.folded += popped - kept
+        count = self._take(self.buffer)
+        if self._pending > min(_PENDING_A_TARGET * len(self._touched), _MOST_PENDING):
+            self._settle()
         self._folded_since_rescan += count
         # Amortised: calls that end while they are kept apart are found after as many others were folded.
         if self._folded_since_rescan >= len(self.open):
@@ -281,15 +277,42 @@ class Recorder:
 
     def _rescan(self) -> None:
         """Fold what has ended of the calls in progress, up to one batch of them."""
-        pop = self.open.popleft
+        self._take(self.open)
+
+    def _take(self, source: deque[Record]) -> int:
+        """Take up to one batch of records from ``source``; return how many there were."""
+        pop = source.popleft
         keep = self.open.append
-        for _ in range(min(len(self.open), _BATCH)):
-            record = pop()
-            if record[END] is None:
-                keep(record)
-            else:
-                self._fold(record)
-                self.folded += 1
+        touch = self._touched.append
+        count = min(len(source), _BATCH)
+        kept = popped = 0
+        try:
+            for popped in range(1, count + 1):  # noqa: B007 - read where the loop ended
+                target, start, end, ending = record = pop()
+                if end is None:
+                    keep(record)
+                    kept += 1
+                elif ending is not None:
+                    self._fold(record)
+                else:  # what nearly every call is: all of a target's are counted at once
+                    durations = target.durations
+                    if not durations:
+                        touch(target)
+                    durations.append(end - start)
+                    if end > target.last_end:  # noqa: PLR1730 - max() costs a call
+                        target.last_end = end
+        finally:  # a signal handler may raise in the middle
+            self.folded += popped - kept
+        self._pending += count
+        return count
+
+    def _settle(self) -> None:
+        """Count what targets have gathered."""
+        self._pending = 0
+        touched = self._touched
+        while touched:
+            touched[-1].settle()
+            touched.pop()
 
     def _fold(self, record: Record) -> None:
         target, start, end, ending = record
@@ -300,8 +323,7 @@ class Recorder:
                 break
             if failure is None:
                 child = series.success
-                index = bisect_left(series.bounds, duration)
-                child.counts[index] += 1
+                child.counts[bisect_left(series.bounds, duration)] += 1
                 child.sum += duration
                 if end > series.last_success:  # noqa: PLR1730 - max() costs a call
                     series.last_success = end
@@ -312,12 +334,7 @@ class Recorder:
                 if is_overflow:
                     self.observe(catalogue.SERIES_OVERFLOWED, (("kind", catalogue.ERROR_TYPE),), 1)
             if span_context is not None:
-                child.exemplars[bisect_left(series.bounds, duration)] = Exemplar(
-                    format(span_context.trace_id, "032x"),
-                    format(span_context.span_id, "016x"),
-                    duration,
-                    end + self.wall_offset,
-                )
+                child.exemplars[bisect_left(series.bounds, duration)] = span_context, duration, end
 
     def _fold_observations(self) -> None:
         pop = self.observations.popleft

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from agentgauge import catalogue
 from agentgauge.catalogue import Outcome
 from agentgauge.recording.outcome import OTHER_ERROR
-from agentgauge.recording.points import Exemplar, label_text
+from agentgauge.recording.points import label_text
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
     from agentgauge.catalogue import Family
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.points import Labels
@@ -40,7 +42,10 @@ _FAMILIES = {
 
 
 class Child:
-    """One child of a histogram: a count a bucket (``+Inf`` last), the sum in seconds, and exemplars by bucket index."""
+    """One child of a histogram: a count a bucket (``+Inf`` last), the sum in seconds, and exemplars by bucket index.
+
+    An exemplar is the span of a call, the call's duration and its end on the recorder's clock.
+    """
 
     __slots__ = ("counts", "exemplars", "label_text", "labels", "sum")
 
@@ -49,7 +54,7 @@ class Child:
         self.label_text = label_text(labels)
         self.counts = [0] * bucket_count
         self.sum = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: dict[int, tuple[SpanContext, float, float]] = {}
 
 
 class CallSeries:
@@ -97,6 +102,19 @@ class CallSeries:
         """The histogram's children, success first."""
         return [self.success, *self.failures.values()]
 
+    def counted(self, durations: list[float]) -> tuple[list[int], int]:
+        """Return what the success child's counts and ``missed`` become with ``durations``, which are sorted."""
+        bounds = self.bounds
+        counts = self.success.counts.copy()
+        index = bisect_left(bounds, durations[0])
+        first, last = 0, len(durations)
+        while first < last:
+            end = bisect_right(durations, bounds[index], first) if index < len(bounds) else last
+            counts[index] += end - first
+            first = end
+            index += 1
+        return counts, self.missed + last - bisect_right(durations, self.latency_objective_seconds)
+
     def fold_failure(self, duration: float, failure: Failure) -> tuple[Child, bool]:
         """Count a call that did not succeed; return the child it went to and whether its error type was past the limit."""
         is_task = self.kind is SeriesKind.TASK
@@ -120,9 +138,12 @@ class CallSeries:
 
 
 class Target:
-    """What a call's event points at: where it is folded, and how its span is called."""
+    """What a call's event points at: where it is folded, and how its span is called.
 
-    __slots__ = ("agent", "attributes", "run", "series", "span_name")
+    ``durations`` are those of successful calls that are folded and not counted yet; the last of these ended at ``last_end``.
+    """
+
+    __slots__ = ("agent", "attributes", "durations", "last_end", "run", "series", "span_name")
 
     def __init__(self, series: CallSeries, run: CallSeries | None, agent: str, name: str) -> None:
         """Point at ``series`` and, for the call that enters an agent, at that agent's ``run`` too."""
@@ -130,6 +151,29 @@ class Target:
         self.run = run
         self.agent = agent
         self.span_name, self.attributes = _span_identity(SeriesKind.RUN if run is not None else series.kind, agent, name)
+        self.durations: list[float] = []
+        self.last_end = float("-inf")
+
+    def settle(self) -> None:
+        """Count ``durations``."""
+        durations = self.durations
+        if not durations:
+            return
+        durations.sort()
+        total = sum(durations)
+        fresh: list[float] = []
+        end = self.last_end
+        series = self.series
+        run = series if self.run is None else self.run
+        child, run_child = series.success, run.success
+        counts, missed = series.counted(durations)
+        run_counts, run_missed = (counts, missed) if run is series else run.counted(durations)
+        last_success, run_last_success = max(series.last_success, end), max(run.last_success, end)
+        sum_, run_sum = child.sum + total, run_child.sum + total
+        # From here on there is no call and no jump back, and therefore no signal handler that could raise in between.
+        self.durations = fresh
+        run_child.counts, run_child.sum, run.missed, run.last_success = run_counts, run_sum, run_missed, run_last_success
+        child.counts, child.sum, series.missed, series.last_success = counts, sum_, missed, last_success
 
 
 def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import Target
@@ -33,7 +33,7 @@ class Site:
     ``targets`` is the hot path's table, from the current agent's name to the target; a miss goes to ``enter``.
     """
 
-    __slots__ = ("__weakref__", "agent", "entries", "kind", "name", "objective", "owners", "recorder", "targets")
+    __slots__ = ("__weakref__", "_bind", "agent", "entries", "kind", "name", "objective", "owners", "recorder", "targets")
 
     def __init__(self, kind: SeriesKind, name: str, agent: str | None, objective: Objective | None, recorder: Recorder) -> None:
         self.kind = kind
@@ -44,6 +44,7 @@ class Site:
         self.owners: set[str] = set()
         self.targets: dict[str, Target] = {}
         self.entries: dict[tuple[str, bool], Target] = {}
+        self._bind: Callable[[], None] | None = None
         recorder.dependents.add(self)
 
     def name_agent(self, agent: str) -> None:
@@ -60,6 +61,13 @@ class Site:
         """Find every target anew: the recorder starts anew, or the agent is another."""
         self.targets.clear()
         self.entries.clear()
+        if self._bind is not None:
+            self._bind()
+
+    def bind_to_recorder(self, bind: Callable[[], None]) -> None:
+        """Call ``bind`` now and whenever the recorder starts anew: it takes the parts of the recorder that the hot path uses."""
+        self._bind = bind
+        bind()
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Target, Token[str] | None]:
         """Find the target of a call that the hot table does not know; make its agent the current one where it is not yet.

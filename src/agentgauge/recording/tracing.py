@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from agentgauge.errors import report_internal_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
+    from opentelemetry.trace import Span, SpanContext, TracerProvider
 
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.series import Target
@@ -38,10 +39,11 @@ provider_cell: Any = trace_api if hasattr(trace_api, "_TRACER_PROVIDER") else _P
 # detach() of the API logs a stack trace where a coroutine is closed from another context; the runtime behind it just raises.
 _runtime: Any = getattr(context_api, "_RUNTIME_CONTEXT", context_api)
 
-# The variable behind the runtime and the key of the span in it: a third of the price of get_current_span().
-_get_context: Callable[[], context_api.Context] = getattr(
-    getattr(_runtime, "_current_context", None), "get", _runtime.get_current
-)
+# The variable behind the runtime and the key of the span in it: a third of the price of get_current_span() and attach().
+_variable: Any = getattr(_runtime, "_current_context", None)
+_get_context: Callable[[], context_api.Context] = getattr(_variable, "get", _runtime.get_current)
+_set_context: Callable[[context_api.Context], Any] = getattr(_variable, "set", _runtime.attach)
+_reset_context: Callable[[Any], None] = getattr(_variable, "reset", _runtime.detach)
 _SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
 
 
@@ -53,7 +55,41 @@ class Scope:
     def __init__(self, span: Span, context: context_api.Context) -> None:
         self.span = span
         self.context = context
-        self.token: Any = _runtime.attach(context)
+        self.token: Any = _set_context(context)
+
+
+class _UnsampledRoot(trace_api.NonRecordingSpan):
+    """A root that the sampler drops, as ``start_span`` makes it; its context is made when somebody asks, to hand it on."""
+
+    def __init__(self, ids: Any, trace_id: int) -> None:
+        self._ids = ids
+        self._trace_id = trace_id
+
+    def get_span_context(self) -> SpanContext:
+        """Return the same context to whoever asks."""
+        made: SpanContext | None = self.__dict__.get("_context")
+        return made or self.__dict__.setdefault("_context", self._make_context())  # another thread may ask meanwhile
+
+    def _make_context(self) -> SpanContext:
+        is_random = getattr(self._ids, "is_trace_id_random", bool)()
+        flags = trace_api.TraceFlags(getattr(trace_api.TraceFlags, "RANDOM_TRACE_ID", 0) if is_random else 0)
+        return trace_api.SpanContext(self._trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=flags)
+
+    def __repr__(self) -> str:
+        return f"NonRecordingSpan({self.get_span_context()!r})"
+
+
+class _GivenTraceId:
+    """An id generator whose next trace id is drawn already, since a sampler was to see it."""
+
+    def __init__(self, ids: Any, trace_id: int) -> None:
+        self._trace_id = trace_id
+        self.generate_span_id = ids.generate_span_id
+        self.is_trace_id_random = getattr(ids, "is_trace_id_random", bool)
+
+    def generate_trace_id(self) -> int:
+        """Return the trace id that was drawn."""
+        return self._trace_id
 
 
 class _Tracing:
@@ -61,36 +97,63 @@ class _Tracing:
 
     def __init__(self) -> None:
         self.provider: TracerProvider | None = None
-        self.tracer: Tracer | None = None
+        self.tracer: Any = None
         self.is_unsampled_parent_final = False
-        self.unsampled_parent: Span | None = None
+        self.unsampled_context: context_api.Context | None = None
+        self.root_bound: int | None = None
 
     def adopt(self, provider: TracerProvider) -> None:
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
-        self.is_unsampled_parent_final = _ends_with_unsampled_parents(getattr(tracer, "sampler", None))
-        self.unsampled_parent = None
+        self.is_unsampled_parent_final, self.root_bound = _known_decisions(tracer)
+        self.unsampled_context = None
         self.provider = provider
 
-    def has_unsampled_parent(self, parent: Span) -> bool:
+    def has_unsampled_parent(self, context: context_api.Context, parent: Span) -> bool:
         """Tell whether the sampler would say no because the local parent is not sampled."""
         if not self.is_unsampled_parent_final:
             return False
-        parent_context = parent.get_span_context()
-        if not parent_context.is_valid or parent_context.is_remote or parent_context.trace_flags.sampled:
-            return False
-        self.unsampled_parent = parent  # its next child is not asked again
+        if type(parent) is not _UnsampledRoot:
+            parent_context = parent.get_span_context()
+            if not parent_context.is_valid or parent_context.is_remote or parent_context.trace_flags.sampled:
+                return False
+        self.unsampled_context = context  # the next call in it is not asked again
         return True
+
+    def start_root(self, target: Target, context: context_api.Context, bound: int) -> Span:
+        """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
+        ids = self.tracer.id_generator
+        trace_id = ids.generate_trace_id()
+        if trace_id & _TRACE_ID_LIMIT >= bound:
+            return _UnsampledRoot(ids, trace_id)
+        tracer = copy.copy(self.tracer)
+        tracer.id_generator = _GivenTraceId(ids, trace_id)
+        span: Span = tracer.start_span(target.span_name, context, attributes=target.attributes)
+        return span
 
 
 _tracing = _Tracing()
+_TRACE_ID_LIMIT = 2**64 - 1
 
 
-def _ends_with_unsampled_parents(sampler: object) -> bool:
+def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
+    """Return what is known of a tracer's sampler: that it drops what has an unsampled local parent, and the bound for roots.
+
+    Only samplers of the SDK are known, and only those whose decision depends on nothing else. The bound is None where the sampler
+    has to be asked, and where it takes every root.
+    """
     sampling = sys.modules.get("opentelemetry.sdk.trace.sampling")  # not loaded means: not the SDK's sampler
-    if sampling is None or not isinstance(sampler, sampling.ParentBased):
-        return False
-    return getattr(sampler, "_local_parent_not_sampled", None) is sampling.ALWAYS_OFF
+    sampler = getattr(tracer, "sampler", None)
+    if sampling is None or getattr(type(sampler), "should_sample", None) is not sampling.ParentBased.should_sample:
+        return False, None
+    is_final = getattr(sampler, "_local_parent_not_sampled", None) is sampling.ALWAYS_OFF
+    root: Any = getattr(sampler, "_root", None)
+    bound = None
+    if root is sampling.ALWAYS_OFF:
+        bound = 0
+    elif type(root) is sampling.TraceIdRatioBased and root.bound <= _TRACE_ID_LIMIT:
+        bound = root.bound
+    return is_final, bound if _SPAN_KEY and hasattr(tracer, "id_generator") else None
 
 
 def open_span(target: Target) -> Scope | None:
@@ -99,35 +162,46 @@ def open_span(target: Target) -> Scope | None:
         provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
         if provider is not _tracing.provider:
             _tracing.adopt(provider)
-        tracer = _tracing.tracer
-        if tracer is None:
+        context = _get_context()
+        if context is _tracing.unsampled_context or _tracing.tracer is None:
             return None
-        parent_context = _get_context()
-        parent = parent_context.get(_SPAN_KEY) if _SPAN_KEY else trace_api.get_current_span(parent_context)
-        if isinstance(parent, trace_api.Span) and (parent is _tracing.unsampled_parent or _tracing.has_unsampled_parent(parent)):
+        parent = context.get(_SPAN_KEY) if _SPAN_KEY else trace_api.get_current_span(context)
+        if parent is None and _tracing.root_bound is not None and getattr(_tracing.tracer, "_is_enabled", _yes)():
+            span = _tracing.start_root(target, context, _tracing.root_bound)
+        elif isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
             return None
-        span = tracer.start_span(target.span_name, parent_context, attributes=target.attributes)
-        return Scope(span, trace_api.set_span_in_context(span, parent_context))
+        else:
+            span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
+        if _SPAN_KEY:
+            return Scope(span, context_api.Context({**context, _SPAN_KEY: span}))
+        return Scope(span, trace_api.set_span_in_context(span, context))
     except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
         report_internal_error("span_start", fault)
         return None
 
 
+def _yes() -> bool:
+    return True
+
+
 def sampled_context(scope: Scope) -> SpanContext | None:
     """Return what an exemplar links to, or None where the span is not sampled."""
-    context = scope.span.get_span_context()
+    span = scope.span
+    if type(span) is _UnsampledRoot:
+        return None
+    context = span.get_span_context()
     return context if context.trace_flags.sampled else None
 
 
 def keep_context(scope: Scope) -> None:
     """Keep the context of a generator that yields, spans of its own that are open across the yield included."""
-    scope.context = _runtime.get_current()
+    scope.context = _get_context()
 
 
 def suspend_span(scope: Scope) -> None:
     """Stop the span from being current while a generator is between two items."""
     try:
-        _runtime.detach(scope.token)
+        _reset_context(scope.token)
     except ValueError:  # closed from another context: there is nothing to restore there
         pass
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
@@ -137,7 +211,7 @@ def suspend_span(scope: Scope) -> None:
 def resume_span(scope: Scope) -> None:
     """Make the span current again for a generator's next step."""
     try:
-        scope.token = _runtime.attach(scope.context)
+        scope.token = _set_context(scope.context)
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("span_attach", fault)
 

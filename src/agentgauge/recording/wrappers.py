@@ -1,8 +1,8 @@
 """The closures around decorated functions, one for each kind of callable.
 
-The two hot ones are written out rather than built from parts: one more call would cost more than all that they record. Two rules
-hold in all four. The user's code runs neither in an ``except`` nor in a ``finally`` of ours, since our exception would become its
-``__context__``. And nothing of ours that runs before or after it may raise.
+Those of functions and coroutines are a template, in ``call_wrapper``. Two rules hold in all four. The user's code runs neither in
+an ``except`` nor in a ``finally`` of ours, since our exception would become its ``__context__``. And nothing of ours that runs
+before or after it may raise.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.errors import report_internal_error
-from agentgauge.recording.call import Call, end_call
-from agentgauge.recording.outcome import UNTOLD
-from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START
-from agentgauge.recording.site import SITE_ATTRIBUTE, current_agent
-from agentgauge.recording.tracing import open_span, provider_cell
+from agentgauge.recording.call import Call
+from agentgauge.recording.call_wrapper import wrap_call
+from agentgauge.recording.site import SITE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -39,101 +36,14 @@ def wrap_function(function: Callable[..., Any], site: Site) -> Callable[..., Any
     elif inspect.isgeneratorfunction(implementation):
         wrapper = _wrap_generator(function, site)
     elif inspect.iscoroutinefunction(implementation) or inspect.iscoroutinefunction(function):
-        wrapper = _wrap_coroutine(function, site)
+        wrapper = wrap_call(function, site, is_coroutine=True)
     else:
-        wrapper = _wrap_plain(function, site)
+        wrapper = wrap_call(function, site, is_coroutine=False)
     functools.update_wrapper(wrapper, function)
+    for name in ("cache_clear", "cache_info"):  # of functools.lru_cache: written in C, they are in no __dict__
+        if hasattr(function, name):
+            setattr(wrapper, name, getattr(function, name))
     setattr(wrapper, SITE_ATTRIBUTE, site)
-    return wrapper
-
-
-def _wrap_plain(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
-    recorder = site.recorder
-    find_target = site.targets.get
-    get_agent = current_agent.get
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        record = scope = token = None
-        try:
-            target = find_target(get_agent())
-            if target is None:
-                target, token = site.enter(args)
-            if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
-                scope = open_span(target)
-            record = [target, recorder.clock(), None, None]
-            recorder.append(record)
-            if len(recorder.buffer) > SOFT_LIMIT:
-                recorder.relieve()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
-            report_internal_error("start", fault)
-        except BaseException as interrupt:  # of a signal handler: the call does not begin
-            end_call(recorder, record, scope, token, interrupt)
-            raise
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            try:
-                end_call(recorder, record, scope, token, error)
-            except RecursionError:  # the stack is full: there is no way to tell more
-                if record is not None and record[END] is None:
-                    record[ENDING] = UNTOLD, None
-                    record[END] = record[START]
-            raise
-        if record is None or scope is not None or token is not None:
-            end_call(recorder, record, scope, token)
-            return result
-        try:
-            record[END] = recorder.clock()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
-            record[END] = record[START]  # it still counts
-            report_internal_error("end", fault)
-        return result
-
-    return wrapper
-
-
-def _wrap_coroutine(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
-    recorder = site.recorder
-    find_target = site.targets.get
-    get_agent = current_agent.get
-
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        record = scope = token = None
-        try:
-            target = find_target(get_agent())
-            if target is None:
-                target, token = site.enter(args)
-            if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
-                scope = open_span(target)
-            record = [target, recorder.clock(), None, None]
-            recorder.append(record)
-            if len(recorder.buffer) > SOFT_LIMIT:
-                recorder.relieve()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
-            report_internal_error("start", fault)
-        except BaseException as interrupt:  # of a signal handler: the call does not begin
-            end_call(recorder, record, scope, token, interrupt)
-            raise
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            try:
-                end_call(recorder, record, scope, token, error)
-            except RecursionError:  # the stack is full: there is no way to tell more
-                if record is not None and record[END] is None:
-                    record[ENDING] = UNTOLD, None
-                    record[END] = record[START]
-            raise
-        if record is None or scope is not None or token is not None:
-            end_call(recorder, record, scope, token)
-            return result
-        try:
-            record[END] = recorder.clock()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
-            record[END] = record[START]  # it still counts
-            report_internal_error("end", fault)
-        return result
-
     return wrapper
 
 
