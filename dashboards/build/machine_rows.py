@@ -220,9 +220,10 @@ def itself() -> list[Any]:
     return [
         series(
             "Calls recorded and dropped",
-            "Is every call recorded? Recorded is exported plus dropped.",
+            "Is every call recorded? Recorded is exported plus dropped, plus what is in progress.",
             "ops",
             _rate("agentgauge_events_recorded_total", "instance", "{{instance}} recorded"),
+            _rate("agentgauge_events_exported_total", "instance", "{{instance}} exported"),
             _rate("agentgauge_events_dropped_total", "instance", "{{instance}} dropped"),
         ),
         series(
@@ -241,9 +242,15 @@ def itself() -> list[Any]:
         ),
         series(
             "Cost",
-            "Which share of one core does agentgauge use?",
+            "Which share of one core does agentgauge use, and for what?",
             "percentunit",
-            _rate("agentgauge_overhead_seconds_total", "instance", "{{instance}}"),
+            _rate("agentgauge_overhead_seconds_total", "instance, part", "{{instance}} {{part}}"),
+        ),
+        series(
+            "Most calls waiting",
+            "Did drains fall behind? Past 65,536 callers wait, past 131,072 calls are dropped.",
+            "short",
+            _reading("agentgauge_buffer_high_water_records", "{{instance}}"),
         ),
         series(
             "Duration of scrapes",
@@ -264,7 +271,6 @@ def itself() -> list[Any]:
             "Are the readings of each collector in the scrapes (1), or did it fail or come late (0)?",
             "short",
             _reading("agentgauge_collector_success", "{{instance}} {{collector}}"),
-            width=12,
             no_value="no collector runs",
         ),
         table_of(
@@ -273,7 +279,6 @@ def itself() -> list[Any]:
             "short",
             by_target("agentgauge_build_info"),
             ("job", "instance", "version"),
-            width=12,
             no_value="no program answers",
         ),
     ]

@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     ABANDONED = "abandoned"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is declared once: as keys, identity is all they need
 class Family:
     """One metric family.
 
@@ -202,7 +202,10 @@ THRESHOLD = Family(
 
 BUILD_INFO = Family("agentgauge_build_info", Kind.GAUGE, "1, labelled with the version of agentgauge.", "", ("version",))
 TARGET_INFO = Family("target_info", Kind.INFO, "Attributes of the service, from OpenTelemetry's resource settings.")
-EVENTS_RECORDED = Family("agentgauge_events_recorded_total", Kind.COUNTER, "Calls that were recorded, in progress included.")
+EVENTS_RECORDED = Family(
+    "agentgauge_events_recorded_total", Kind.COUNTER, "Calls that came: those exported, those dropped and those in progress."
+)
+EVENTS_EXPORTED = Family("agentgauge_events_exported_total", Kind.COUNTER, "Calls that ended and are counted in series.")
 EVENTS_DROPPED = Family("agentgauge_events_dropped_total", Kind.COUNTER, "Calls that were not recorded: the buffer was full.")
 INTERNAL_ERRORS = Family(
     "agentgauge_internal_errors_total",
@@ -218,11 +221,16 @@ SERIES_OVERFLOWED = Family(
     "",
     ("kind",),
 )
+BUFFER_HIGH_WATER = Family(
+    "agentgauge_buffer_high_water_records", Kind.GAUGE, "Most calls that a drain found waiting in the event buffer."
+)
+OVERHEAD_PARTS = ("recording", "spans", "folding", "exposition")
 OVERHEAD = Family(
     "agentgauge_overhead_seconds_total",
     Kind.COUNTER,
-    "CPU time that agentgauge spent folding calls into series and writing pages.",
+    "CPU time that agentgauge spent, by samples: recording calls, their spans, folding calls into series, writing pages.",
     "seconds",
+    ("part",),
 )
 SCRAPE_DURATION = Family("agentgauge_scrape_duration_seconds", Kind.GAUGE, "Duration of the scrape before this one.", "seconds")
 COLLECTOR_SUCCESS = Family(

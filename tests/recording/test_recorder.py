@@ -226,7 +226,7 @@ def test_past_twice_the_hard_limit_calls_are_dropped_and_counted(fresh):
 
     assert len(recorder.buffer) == 2 * HARD_LIMIT
     assert fresh.value(DROPPED) == 1_000
-    assert fresh.value(RECORDED) == 2 * HARD_LIMIT
+    assert fresh.value(RECORDED) == 2 * HARD_LIMIT + 1_000
     assert fresh.value(COUNT, agent_task="work", outcome="success") == 2 * HARD_LIMIT
 
 
@@ -250,17 +250,59 @@ def test_observations_that_nobody_scrapes_stay_bounded(fresh):
     assert fresh.value("agent_queue_depth", gen_ai_agent_name="scout", queue="inbox") == 99_999
 
 
-def test_the_time_that_folding_takes_is_counted_once_whoever_folds(fresh):
-    def spent():
-        return fresh.value("agentgauge_overhead_seconds_total")
+def overhead(fresh, part):
+    return fresh.value("agentgauge_overhead_seconds_total", part=part)
 
+
+def test_the_time_that_folding_takes_is_counted_once_whoever_folds(fresh):
     work = task("work")(lambda: None)
-    before = spent()
+    before = overhead(fresh, "folding")
     began = time.thread_time()
-    for _ in range(3 * SOFT_LIMIT):
+    for _ in range(100 * SOFT_LIMIT):
         work()
-    by_callers = spent() - before
+    by_callers = overhead(fresh, "folding") - before
     assert 0 < by_callers < time.thread_time() - began
+
+
+def test_the_time_that_recording_takes_is_estimated_from_samples(fresh):
+    work = task("work")(lambda: None)
+    began = time.thread_time()
+    for _ in range(100_000):
+        work()
+    spent = time.thread_time() - began
+    assert 0.1 * spent < overhead(fresh, "recording") < spent
+    once = overhead(fresh, "recording")
+    assert overhead(fresh, "recording") == once  # what is counted is not counted again
+    assert overhead(fresh, "spans") == 0
+
+
+def test_the_time_that_spans_take_is_estimated_from_samples(fresh, spans):
+    work = task("work")(lambda: None)
+    began = time.thread_time()
+    for _ in range(5_000):
+        work()
+    spent = time.thread_time() - began
+    assert 0.1 * spent < overhead(fresh, "spans") < 3 * spent
+
+
+def test_what_came_is_what_was_exported_plus_what_is_in_progress(fresh):
+    work = task("work")(lambda: None)
+    with track("scout", "rerank"):
+        for _ in range(10):
+            work()
+        assert fresh.value("agentgauge_events_recorded_total") == 11
+        assert fresh.value("agentgauge_events_exported_total") == 10
+    assert fresh.value("agentgauge_events_exported_total") == 11
+    assert fresh.value("agentgauge_events_dropped_total") == 0
+
+
+def test_the_fullest_that_the_buffer_was_is_shown(fresh):
+    work = task("work")(lambda: None)
+    for _ in range(100):
+        work()
+    fresh.recorder.drain()
+    work()
+    assert fresh.value("agentgauge_buffer_high_water_records") == 100
 
 
 def test_recording_causes_no_garbage_collection(fresh):

@@ -10,6 +10,7 @@ from agentgauge import catalogue
 from agentgauge.catalogue import FAMILIES, Family, Kind
 from agentgauge.errors import contain_internal_errors, contained_errors
 from agentgauge.recording.cells import expand_states
+from agentgauge.recording.cost import RecordingCost
 from agentgauge.recording.points import HistogramPoint, Point, RecordedFamily, label_text
 from agentgauge.recording.recorder import END, START, TARGET
 from agentgauge.recording.series import SeriesKind
@@ -36,6 +37,7 @@ class RecorderCollector:
     def __init__(self, recorder: Recorder) -> None:
         """Show ``recorder``."""
         self._recorder = recorder
+        self._cost = RecordingCost(recorder)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: a described catalogue would make a user's own family of one of its names fail to register."""
@@ -45,6 +47,7 @@ class RecorderCollector:
         """Yield every family that has a series."""
         recorder = self._recorder
         with contain_internal_errors("drain"):
+            self._cost.note()
             recorder.drain()
         yield from self._calls()
         cells = recorder.cells
@@ -116,8 +119,12 @@ class RecorderCollector:
     def _self_observation(self) -> Iterator[Metric]:
         recorder = self._recorder
         yield _points(catalogue.BUILD_INFO, [_point((("version", __version__),), 1)])
+        # In this order: what is recorded in between must not look exported before it came.
+        exported = recorder.folded
         yield _points(catalogue.EVENTS_RECORDED, [_point((), recorder.recorded)])
+        yield _points(catalogue.EVENTS_EXPORTED, [_point((), exported)])
         yield _points(catalogue.EVENTS_DROPPED, [_point((), recorder.dropped)])
+        yield _points(catalogue.BUFFER_HIGH_WATER, [_point((), recorder.high_water)])
         faults = {**dict.fromkeys(_HOT_HOOKS, 0), **contained_errors.count_by_hook}
         yield _points(catalogue.INTERNAL_ERRORS, [_point((("hook", hook),), count) for hook, count in faults.items()])
 

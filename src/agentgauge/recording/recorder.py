@@ -41,6 +41,7 @@ HARD_LIMIT = 65_536
 _BATCH = 2_048
 _PENDING_A_TARGET = 16  # durations that targets gather on average before they are counted
 _MOST_PENDING = 16_384
+_RELIEFS_A_SAMPLE = 32  # of so many drains by callers one is timed
 _LOCK_TIMEOUT_SECONDS = 1.0
 _SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
 
@@ -91,7 +92,10 @@ class Recorder:
         self._pending = 0
         self._recorded = 0
         self.dropped = 0
-        self.cells.fold(catalogue.OVERHEAD, (), 0.0)
+        self.high_water = 0
+        self._reliefs = 0
+        for part in catalogue.OVERHEAD_PARTS:
+            self.note_overhead(part, 0.0)
         self._folded_since_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
         for kind in SeriesKind:
@@ -149,7 +153,9 @@ class Recorder:
         if self._is_draining and length < HARD_LIMIT:  # a thread that drains was interrupted by this one
             return
         must_wait = length > HARD_LIMIT and not sys.is_finalizing()
-        if not self._hold_and(self._fold_batch, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
+        self._reliefs += 1
+        fold = self._fold_batch if self._reliefs % _RELIEFS_A_SAMPLE else self._fold_batch_timed
+        if not self._hold_and(fold, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
             try:
                 self.buffer.pop()
                 self.dropped += 1
@@ -158,6 +164,7 @@ class Recorder:
 
     def drain(self) -> None:
         """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
+        began = time.thread_time()
         for fold, count in (
             (self._fold_batch, len(self.buffer)),
             (self._rescan, len(self.open)),
@@ -167,10 +174,11 @@ class Recorder:
             for _ in range(0, count, _BATCH):
                 if not self._hold_and(fold, is_waiting=True):
                     break
+        self.note_overhead("folding", time.thread_time() - began)
 
-    def note_overhead(self, cpu_seconds: float) -> None:
-        """Count CPU time that writing a page took; folding is counted where it happens."""
-        self.observe(catalogue.OVERHEAD, (), cpu_seconds)
+    def note_overhead(self, part: str, cpu_seconds: float) -> None:
+        """Count CPU time that agentgauge spent, under one of ``catalogue.OVERHEAD_PARTS``."""
+        self.observe(catalogue.OVERHEAD, (("part", part),), cpu_seconds)
 
     def _hold_and(self, action: Callable[[], None], *, is_waiting: bool) -> bool:
         """Run ``action`` while holding the drain; False where another holds it, or this thread itself, further up."""
@@ -182,9 +190,7 @@ class Recorder:
             if not (lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else lock.acquire(blocking=False)):
                 return False
             self._is_draining = True
-            began = time.thread_time()
             action()
-            self.cells.fold(catalogue.OVERHEAD, (), time.thread_time() - began)
             return True
         finally:
             # A signal handler may raise anywhere, in the first of these too.
@@ -199,9 +205,9 @@ class Recorder:
 
     @property
     def recorded(self) -> int:
-        """How many calls were recorded, those in progress included."""
+        """How many calls came: those folded, those dropped and those in progress."""
         # A drain that is under way holds some records in its hands; a counter must not go down for that.
-        self._recorded = max(self._recorded, self.folded + len(self.open) + len(self.buffer))
+        self._recorded = max(self._recorded, self.folded + len(self.open) + len(self.buffer) + self.dropped)
         return self._recorded
 
     def open_records(self) -> list[Record]:
@@ -262,8 +268,14 @@ class Recorder:
             self._forking_thread = None
             self.lock.release()
 
+    def _fold_batch_timed(self) -> None:
+        began = time.thread_time()
+        self._fold_batch()
+        self.note_overhead("folding", (time.thread_time() - began) * _RELIEFS_A_SAMPLE)
+
     def _fold_batch(self) -> None:
         """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""
+        self.high_water = max(self.high_water, len(self.buffer))
         count = self._take(self.buffer)
         if self._pending > min(_PENDING_A_TARGET * len(self._touched), _MOST_PENDING):
             self._settle()

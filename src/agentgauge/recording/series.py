@@ -103,10 +103,15 @@ class CallSeries:
         return [self.success, *self.failures.values()]
 
     def counted(self, durations: list[float]) -> tuple[list[int], int]:
-        """Return what the success child's counts and ``missed`` become with ``durations``, which are sorted."""
+        """Return what the success child's counts and ``missed`` become with ``durations``."""
         bounds = self.bounds
         counts = self.success.counts.copy()
-        index = bisect_left(bounds, durations[0])
+        longest = max(durations)
+        index = bisect_left(bounds, min(durations))
+        if index == bisect_left(bounds, longest) and longest <= self.latency_objective_seconds:
+            counts[index] += len(durations)
+            return counts, self.missed
+        durations.sort()
         first, last = 0, len(durations)
         while first < last:
             end = bisect_right(durations, bounds[index], first) if index < len(bounds) else last
@@ -159,7 +164,6 @@ class Target:
         durations = self.durations
         if not durations:
             return
-        durations.sort()
         total = sum(durations)
         fresh: list[float] = []
         end = self.last_end
