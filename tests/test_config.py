@@ -22,6 +22,7 @@ def test_the_defaults_serve_on_loopback_with_every_collector():
         "bearer_token": None,
         "tls_certificate_file": None,
         "tls_key_file": None,
+        "tls_client_ca_file": None,
         "collectors": ("host", "process"),
         "collector_timeout_seconds": 0.5,
         "drain_interval_seconds": 1.0,
@@ -72,9 +73,10 @@ def test_each_setting_comes_from_its_variable_and_from_its_argument(name, text, 
 
 
 def test_the_files_of_tls_come_from_their_variables(pem_file):
-    config = Config.load({"AGENTGAUGE_TLS_CERTIFICATE_FILE": pem_file, "AGENTGAUGE_TLS_KEY_FILE": pem_file})
+    variables = ("AGENTGAUGE_TLS_CERTIFICATE_FILE", "AGENTGAUGE_TLS_KEY_FILE", "AGENTGAUGE_TLS_CLIENT_CA_FILE")
+    config = Config.load(dict.fromkeys(variables, pem_file))
 
-    assert (config.tls_certificate_file, config.tls_key_file) == (pem_file, pem_file)
+    assert (config.tls_certificate_file, config.tls_key_file, config.tls_client_ca_file) == (pem_file, pem_file, pem_file)
 
 
 def test_an_argument_wins_over_the_environment_and_none_means_not_given():
@@ -263,6 +265,10 @@ def test_the_files_of_tls_belong_together_and_must_exist(pem_file, tmp_path):
     for arguments in ({"tls_certificate_file": pem_file}, {"tls_key_file": pem_file}):
         with pytest.raises(ConfigurationError, match="tls_certificate_file and tls_key_file belong together: give both"):
             Config(**arguments)
+    with pytest.raises(ConfigurationError, match="tls_client_ca_file works with tls_certificate_file and tls_key_file: give all"):
+        Config(tls_client_ca_file=pem_file)
+    with pytest.raises(ConfigurationError, match=r"tls_client_ca_file='a+': there is no such file"):
+        Config(tls_certificate_file=pem_file, tls_key_file=pem_file, tls_client_ca_file="a" * 5000)
     with pytest.raises(ConfigurationError, match=r"tls_certificate_file=5: there is no such file"):
         Config(tls_certificate_file=5, tls_key_file=5)
     missing = str(tmp_path / "missing.pem")

@@ -49,6 +49,7 @@ class Config:
         bearer_token: What a scrape must send as ``Authorization: Bearer ...``.
         tls_certificate_file: A PEM certificate chain; with ``tls_key_file`` the server speaks HTTPS only.
         tls_key_file: The PEM key of the certificate.
+        tls_client_ca_file: The PEM certificates of authorities; a client whose certificate none of them signed is refused.
         collectors: Which collectors run: any of ``host`` and ``process``. In the environment, separated by commas.
         collector_timeout_seconds: How long a scrape waits for the collectors, in seconds.
         drain_interval_seconds: How often finished calls are folded into series when nothing scrapes, in seconds.
@@ -68,6 +69,7 @@ class Config:
     bearer_token: str | None = field(default=None, repr=False)
     tls_certificate_file: str | None = None
     tls_key_file: str | None = None
+    tls_client_ca_file: str | None = None
     collectors: tuple[str, ...] = COLLECTOR_NAMES
     collector_timeout_seconds: float = 0.5
     drain_interval_seconds: float = 1.0
@@ -103,9 +105,10 @@ class Config:
             )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ConfigurationError("tls_certificate_file and tls_key_file belong together: give both or neither")
-        for name, path in (("tls_certificate_file", self.tls_certificate_file), ("tls_key_file", self.tls_key_file)):
-            if path is not None and not (isinstance(path, str | os.PathLike) and Path(path).is_file()):
-                raise ConfigurationError(f"{name}={path!r}: there is no such file; give the path of a PEM file")
+        if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
+            raise ConfigurationError("tls_client_ca_file works with tls_certificate_file and tls_key_file: give all three")
+        for name in ("tls_certificate_file", "tls_key_file", "tls_client_ca_file"):
+            _require_pem_file(name, getattr(self, name))
         is_protected = self.bearer_token is not None or self.tls_certificate_file is not None
         if self.is_server_enabled and not is_protected and not _is_loopback(self.host):
             raise ConfigurationError(
@@ -246,6 +249,20 @@ def _require_integer(name: str, value: object, lowest: int, highest: int, fix: s
 def _require_seconds(name: str, value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _MOST_SECONDS:
         raise ConfigurationError(f"{name}={value!r}: give a number of seconds above 0 and up to {_MOST_SECONDS:.0f}, such as 0.5")
+
+
+def _require_pem_file(name: str, path: object) -> None:
+    if "-----BEGIN" in str(path):  # it may be a key, which no message may show
+        raise ConfigurationError(f"{name} is what a PEM file holds: give the path of a PEM file")
+    if path is not None and not (isinstance(path, str | os.PathLike) and _is_file(Path(path))):
+        raise ConfigurationError(f"{name}={path!r}: there is no such file; give the path of a PEM file")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that is not for this user
+        return False
 
 
 def _is_service_link(variable: str, text: str) -> bool:

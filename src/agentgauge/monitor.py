@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from agentgauge import catalogue
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from agentgauge.exposition.server import MetricsServer
 
 __all__ = ["Monitor", "start", "stop"]
+
+_REGISTRY_SECONDS = 1.0
+_FORK_SECONDS = 1.0
 
 
 class Monitor:
@@ -86,7 +88,7 @@ class Monitor:
             self._url = url
 
     def _bind_server(self) -> MetricsServer | None:
-        from agentgauge.exposition.response import respond  # noqa: PLC0415 - a program without the server does not pay for it
+        from agentgauge.exposition.response import note_scrape, respond  # noqa: PLC0415 - a program without the server does not pay for it
         from agentgauge.exposition.server import MetricsServer  # noqa: PLC0415 - a program without the server does not pay for it
 
         server = MetricsServer(
@@ -96,7 +98,7 @@ class Monitor:
                 registry=self.registry,
                 config=self.config,
                 is_ready=lambda: self._url is not None,
-                on_scrape=self._note_scrape,
+                on_scrape=note_scrape,
             ),
         )
         if not server.bind():
@@ -122,11 +124,6 @@ class Monitor:
         self._registrations.callback(self.registry.unregister, collector)
         self.registry.register(collector)
 
-    def _note_scrape(self, seconds: float, cpu_seconds: float) -> None:
-        recorder = default_recorder()
-        recorder.observe(catalogue.SCRAPE_DURATION, (), seconds)
-        recorder.note_overhead(cpu_seconds)
-
     def stop(self) -> None:
         """Give everything back: the port, the threads, the registrations; what was recorded stays in the registry.
 
@@ -146,12 +143,23 @@ class Monitor:
             if self.process_id == os.getpid():
                 with contain_internal_errors("stop"):
                     self._services.close()
-            with contain_internal_errors("stop"):
-                self._registrations.close()
+            # In a thread, since where a signal handler calls stop() this one may hold a registry's lock, which is not re-entrant:
+            # then the registrations go as soon as the handler has returned.
+            closing = threading.Thread(target=self._close_registrations, name="agentgauge-stop", daemon=True)
+            try:
+                closing.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                self._close_registrations()
+            else:
+                closing.join(_REGISTRY_SECONDS)
         finally:
             self._is_changing = False
             if _running is self:  # the last of all: a child that is forked meanwhile finds what it has to take back
                 _running = None
+
+    def _close_registrations(self) -> None:
+        with contain_internal_errors("stop"):
+            self._registrations.close()
 
 
 # Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
@@ -247,10 +255,26 @@ def _settings(config: Config, registry: CollectorRegistry | None, thresholds: tu
     }
 
 
+_forking_threads: list[int] = []  # those that hold the lock for it
+
+
+def _hold_before_fork() -> None:
+    """Wait for a start() that is importing: a child would wait for ever for an import of a thread that it does not have."""
+    if _lock.acquire(timeout=_FORK_SECONDS):
+        _forking_threads.append(threading.get_ident())
+
+
+def _let_go_in_parent() -> None:
+    if threading.get_ident() in _forking_threads:
+        _forking_threads.remove(threading.get_ident())
+        _lock.release()
+
+
 def _renew_lock_in_child() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
     _lock = threading.RLock()
+    _forking_threads.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock_in_child)
+    os.register_at_fork(before=_hold_before_fork, after_in_parent=_let_go_in_parent, after_in_child=_renew_lock_in_child)

@@ -20,7 +20,7 @@ __all__ = ["listen", "tls_context"]
 
 _logger = logging.getLogger(__name__)
 
-_BACKLOG = 128
+_BACKLOG = 1024  # a client that is turned away here tries again only after a second
 _SIBLING_SECONDS = 2.0  # what a sibling may need from taking the port to answering on it
 
 
@@ -41,6 +41,16 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
             f"tls_certificate_file={config.tls_certificate_file!r}, tls_key_file={config.tls_key_file!r}: give a PEM certificate "
             f"chain and its PEM key without a password ({error.strerror or type(error).__name__})"
         ) from None
+    if config.tls_client_ca_file is not None:
+        try:
+            context.load_verify_locations(config.tls_client_ca_file)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigurationError(
+                f"tls_client_ca_file={config.tls_client_ca_file!r}: give PEM certificates of authorities ({reason})"
+            ) from None
+        # the server refuses who has none by a response, which a sibling and a person can read
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

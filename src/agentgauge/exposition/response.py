@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from agentgauge import catalogue
 from agentgauge.errors import contain_internal_errors, report_internal_error
 from agentgauge.exposition.text import render
+from agentgauge.recording.default import default_recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from agentgauge.config import Config
 
-__all__ = ["Response", "plain", "respond"]
+__all__ = ["Response", "answer", "note_scrape", "plain", "respond"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -45,6 +47,24 @@ def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
     return Response(
         status, (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers), (body,)
     )
+
+
+def answer(
+    respond: Callable[[str, str, Mapping[str, str]], Response], method: str, target: str, headers: Mapping[str, str]
+) -> Response:
+    """Call ``respond``; a fault in it is counted, and the client told that there was one."""
+    try:
+        return respond(method, target, headers)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+        report_internal_error("server", error)
+        return plain(500, "agentgauge failed; the program's log has the traceback\n")
+
+
+def note_scrape(seconds: float, cpu_seconds: float) -> None:
+    """Record what a page cost, as ``respond`` tells it, so that the next page shows it."""
+    recorder = default_recorder()
+    recorder.observe(catalogue.SCRAPE_DURATION, (), seconds)
+    recorder.note_overhead("exposition", cpu_seconds)
 
 
 def respond(

@@ -1,53 +1,50 @@
-"""The HTTP server: one thread that accepts, and one for each of at most 16 connections."""
+"""The HTTP server: one thread that reads requests, and one for each of at most 16 that are answered."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
+import ssl
 import threading
 import time
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentgauge.errors import contain_internal_errors, report_internal_error
+from agentgauge.errors import contain_internal_errors
 from agentgauge.exposition import wire
+from agentgauge.exposition.arrivals import Arrivals
 from agentgauge.exposition.listening import listen, tls_context
-from agentgauge.exposition.response import Response, plain
+from agentgauge.exposition.response import Response, answer, plain
 from agentgauge.exposition.sibling import group_header
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from agentgauge.config import Config
+    from agentgauge.exposition.arrivals import Arrival
 
 __all__ = ["MetricsServer"]
 
 _CONNECTIONS = 16
 _REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
-_GRACE_SECONDS = 0.1  # a client that is not slow has sent its request by then
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    sock: socket.socket
+    arrival: Arrival
     thread: threading.Thread | None = None
-    idle_since: float | None = None  # on time.monotonic(); None before its thread runs and while a response is on its way
-
-    def has_been_idle(self, seconds: float) -> bool:
-        return self.idle_since is not None and time.monotonic() - self.idle_since >= seconds
+    is_answered: bool = False  # all that remains is that the client ends its side
 
 
 class MetricsServer:
     """Serves what ``respond`` answers on the address of ``config``, one request a connection.
 
-    A connection has 10 s in all. Where 16 are open, the oldest that has not sent a whole request makes room for the next, so
-    that slow clients cannot lock a scrape out.
+    A connection has 10 s in all. At most 16 are answered at once; those that have not sent a whole request do not count, and
+    of these there are at most 128, so that slow clients cannot lock a scrape out.
 
     Args:
         config: Read for ``host``, ``port`` and the TLS files.
@@ -59,6 +56,7 @@ class MetricsServer:
         self._respond = respond
         self._tls: ssl.SSLContext | None = None
         self._listener: socket.socket | None = None
+        self._arrivals: Arrivals | None = None
         self._acceptor: threading.Thread | None = None
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -98,7 +96,10 @@ class MetricsServer:
 
     def start(self) -> None:
         """Serve in daemon threads until ``close()``; ``bind()`` has taken the port."""
-        self._acceptor = threading.Thread(target=self._accept_all, args=(self._listener,), name="agentgauge-server", daemon=True)
+        if self._listener is None:
+            raise RuntimeError("the server listens nowhere: it is not bound, or closed")
+        self._arrivals = Arrivals(self._listener, self._woken, self._tls, _REQUEST_SECONDS)
+        self._acceptor = threading.Thread(target=self._serve_all, args=(self._arrivals,), name="agentgauge-server", daemon=True)
         self._acceptor.start()
 
     def close(self) -> None:
@@ -113,37 +114,29 @@ class MetricsServer:
         listener.close()
         with self._lock:
             threads = [connection.thread for connection in self._connections if connection.thread]
-        self._drop(lambda connection: connection.has_been_idle(0))
+        self._drop(lambda connection: connection.is_answered)
         _join(threads)
         self._drop(lambda _: True)
         _join(threads)
         self._wake.close()
         self._woken.close()
 
-    def _accept_all(self, listener: socket.socket) -> None:
+    def _serve_all(self, arrivals: Arrivals) -> None:
         # in this thread and those that it starts: where the host has the default action, a client that goes away would end it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-        ready = select.poll()
-        ready.register(listener, select.POLLIN)
-        ready.register(self._woken, select.POLLIN)
         while not self._closing.is_set():
             with contain_internal_errors("server"):
-                ready.poll()
-                self._accept(listener)
+                for arrival in arrivals.take():
+                    self._serve(arrival)
+        arrivals.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # it has gone again
-            return
-        except OSError:  # no descriptor is free, and none will be at once
-            self._closing.wait(0.1)
-            return
-        if not self._take_slot():
-            sock.close()
-            return
-        connection = _Connection(sock)
-        connection.thread = threading.Thread(target=self._serve, args=(connection,), name="agentgauge-connection", daemon=True)
+    def _serve(self, arrival: Arrival) -> None:
+        connection = _Connection(arrival)
+        connection.thread = threading.Thread(target=self._run, args=(connection,), name="agentgauge-connection", daemon=True)
+        while not self._slots.acquire(timeout=0.05):
+            if self._closing.is_set():
+                arrival.sock.close()
+                return
         with self._lock:
             self._connections.append(connection)
         try:
@@ -151,14 +144,7 @@ class MetricsServer:
         except RuntimeError:  # no thread can be had, or the interpreter is shutting down
             self._end(connection)
 
-    def _take_slot(self) -> bool:
-        is_taken = self._slots.acquire(blocking=False)
-        while not is_taken and not self._closing.is_set():
-            self._drop(lambda connection: connection.has_been_idle(_GRACE_SECONDS), at_most=1)
-            is_taken = self._slots.acquire(timeout=0.05)
-        return is_taken
-
-    def _serve(self, connection: _Connection) -> None:
+    def _run(self, connection: _Connection) -> None:
         try:
             with contain_internal_errors("server"), contextlib.suppress(OSError):  # the client went away or was too slow
                 self._exchange(connection)
@@ -166,49 +152,39 @@ class MetricsServer:
             self._end(connection)
 
     def _exchange(self, connection: _Connection) -> None:
-        connection.idle_since = time.monotonic()
-        deadline = connection.idle_since + _REQUEST_SECONDS
-        if self._tls is not None:
-            with self._lock:
-                connection.sock = self._tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
-            wire.shake_hands(connection.sock, deadline)
+        sock, deadline = connection.arrival.sock, connection.arrival.since + _REQUEST_SECONDS
         request = None
         try:
-            head = wire.read_head(connection.sock, deadline)
-            if head is None:
-                return
-            request = wire.parse_request(head)
+            request = wire.parse_request(connection.arrival.head.text())
         except wire.HeadTooLargeError:
             response = plain(431, f"a request has at most {wire.HEAD_BYTES} bytes before its body\n")
         except wire.MalformedHeadError:
             response = plain(400, "this is no HTTP/1.1 request\n")
         else:
-            with self._lock:
-                connection.idle_since = None
-            response = self._answer(request)
-        wire.send(connection.sock, request, response, deadline, group_header())
-        connection.idle_since = time.monotonic()
-        wire.drain(connection.sock)
+            if self._lacks_certificate(sock):
+                response = plain(403, "a client certificate is needed\n")
+            else:
+                response = answer(self._respond, request.method, request.target, request.headers)
+        wire.send(sock, request, response, deadline, group_header())
+        connection.is_answered = True
+        wire.drain(sock)
 
-    def _answer(self, request: wire.Request) -> Response:
-        try:
-            return self._respond(request.method, request.target, request.headers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            report_internal_error("server", error)
-            return plain(500, "agentgauge failed; the program's log has the traceback\n")
+    def _lacks_certificate(self, sock: socket.socket) -> bool:
+        is_asked = self._config.tls_client_ca_file is not None
+        return is_asked and isinstance(sock, ssl.SSLSocket) and sock.getpeercert(binary_form=True) is None
 
-    def _drop(self, is_meant: Callable[[_Connection], bool], *, at_most: int = _CONNECTIONS) -> None:
-        """End connections, the oldest first, by waking their threads."""
+    def _drop(self, is_meant: Callable[[_Connection], bool]) -> None:
+        """End connections by waking their threads."""
         with self._lock:
-            for connection in [each for each in self._connections if is_meant(each)][:at_most]:
+            for connection in filter(is_meant, self._connections):
                 with contextlib.suppress(OSError):  # it is ending by itself
                     # SSLSocket's own would first forget the TLS state that the connection's thread is using
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                    socket.socket.shutdown(connection.arrival.sock, socket.SHUT_RDWR)
 
     def _end(self, connection: _Connection) -> None:
         with self._lock:
             self._connections.remove(connection)
-            connection.sock.close()
+            connection.arrival.sock.close()
         self._slots.release()
 
     def _abandon(self) -> None:
@@ -216,8 +192,10 @@ class MetricsServer:
         self._lock = threading.Lock()
         listener, self._listener = self._listener, None
         if listener is not None:
-            for sock in (listener, self._wake, self._woken, *(connection.sock for connection in self._connections)):
+            for sock in (listener, self._wake, self._woken, *(connection.arrival.sock for connection in self._connections)):
                 sock.close()
+            if self._arrivals is not None:
+                self._arrivals.close()
 
 
 def _join(threads: list[threading.Thread]) -> None:

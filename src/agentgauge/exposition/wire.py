@@ -15,9 +15,20 @@ if TYPE_CHECKING:
 
     from agentgauge.exposition.response import Response
 
-__all__ = ["HeadTooLargeError", "MalformedHeadError", "Request", "drain", "parse_headers", "parse_request", "read_head", "send"]
+__all__ = [
+    "Head",
+    "HeadTooLargeError",
+    "MalformedHeadError",
+    "Request",
+    "drain",
+    "parse_headers",
+    "parse_request",
+    "read_head",
+    "send",
+]
 
 HEAD_BYTES = 16384
+READ_BYTES = 4096
 _DRAIN_SECONDS = 0.5
 _REQUEST_LINE = re.compile(r"([A-Z]+) (\S+) HTTP/1\.(\d)")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
@@ -40,6 +51,33 @@ class Request(NamedTuple):
     can_read_chunks: bool
 
 
+class Head:
+    """The lines before the body of a message, as they come in."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._end: re.Match[bytes] | None = None
+
+    def add(self, chunk: bytes) -> bool:
+        """Take what arrived; tells whether to stop reading, since the head is whole or too long."""
+        searched = max(0, len(self._received) - 3)  # the blank line may come in two chunks
+        self._received += chunk
+        self._end = _END_OF_HEAD.search(bytes(self._received[searched:]))
+        if self._end is not None:
+            del self._received[searched + self._end.start() :]
+        return self._end is not None or len(self._received) > HEAD_BYTES
+
+    def text(self) -> str:
+        """Give the lines up to the blank one.
+
+        Raises:
+            HeadTooLargeError: They have more than 16 KiB.
+        """
+        if self._end is None or len(self._received) > HEAD_BYTES:
+            raise HeadTooLargeError
+        return self._received.decode("latin-1")
+
+
 def read_head(sock: socket.socket, deadline: float) -> str | None:
     """Read up to the blank line that ends the head of a message.
 
@@ -55,16 +93,14 @@ def read_head(sock: socket.socket, deadline: float) -> str | None:
         TimeoutError: The deadline passed.
         OSError: The connection broke.
     """
-    received = b""
-    while not (end := _END_OF_HEAD.search(received)):
-        if len(received) > HEAD_BYTES:
-            raise HeadTooLargeError
+    head = Head()
+    while True:
         _limit(sock, deadline)
-        chunk = sock.recv(4096)
+        chunk = sock.recv(READ_BYTES)
         if not chunk:
             return None
-        received += chunk
-    return received[: end.start()].decode("latin-1")
+        if head.add(chunk):
+            return head.text()
 
 
 def parse_request(head: str) -> Request:
@@ -94,18 +130,6 @@ def parse_headers(lines: str) -> dict[str, str]:
         key = name.lower()
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
     return headers
-
-
-def shake_hands(sock: socket.socket, deadline: float) -> None:
-    """Finish the TLS handshake of a wrapped socket.
-
-    Raises:
-        TimeoutError: The deadline, on ``time.monotonic()``, passed.
-        OSError: The connection broke, or the peer does not speak TLS.
-    """
-    if isinstance(sock, ssl.SSLSocket):
-        _limit(sock, deadline)
-        sock.do_handshake()
 
 
 def send(sock: socket.socket, request: Request | None, response: Response, deadline: float, *extra: tuple[str, str]) -> None:

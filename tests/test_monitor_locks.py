@@ -1,0 +1,62 @@
+"""What start() and stop() do where another thread, a signal handler or a fork comes between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+STOPPED_WHILE_THE_REGISTRY_IS_LOCKED = """
+import signal, threading, time, agentgauge
+from prometheus_client import REGISTRY
+
+monitor = agentgauge.start(port=0)
+signal.signal(signal.SIGALRM, lambda *_: agentgauge.stop())
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+with REGISTRY._lock:  # as where the signal comes while the host registers a collector of its own
+    while monitor.url:
+        time.sleep(0.01)
+for _ in range(1000):
+    names = {type(collector).__name__ for collector in list(REGISTRY._collector_to_names)}
+    if not names & {"Sweep", "TargetsCollector"}:
+        break
+    time.sleep(0.01)
+print(monitor.url, sorted(names & {"Sweep", "TargetsCollector"}), agentgauge.start(port=0).url is not None)
+"""
+
+FORKED_WHILE_ANOTHER_THREAD_IMPORTS = """
+import os, signal, sys, threading, agentgauge
+
+class Slow:
+    importing = threading.Event()
+    def find_spec(self, name, path=None, target=None):
+        if name == "agentgauge.exposition.server":
+            self.importing.set()
+            threading.Event().wait(0.3)
+
+sys.meta_path.insert(0, Slow())
+starting = threading.Thread(target=agentgauge.start, kwargs={"port": 0})
+starting.start()
+Slow.importing.wait(20)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if agentgauge.start(port=0).url else 1)
+_, status = os.waitpid(child, 0)
+starting.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def run(code):
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_stop_in_a_signal_handler_ends_where_its_thread_holds_the_registrys_lock():
+    result = run(STOPPED_WHILE_THE_REGISTRY_IS_LOCKED)
+    assert (result.stdout, result.stderr) == ("None [] True\n", "")
+
+
+def test_a_fork_while_another_thread_is_in_its_first_start_leaves_a_child_that_can_start():
+    result = run(FORKED_WHILE_ANOTHER_THREAD_IMPORTS)
+    assert (result.stdout, result.stderr) == ("0\n", "")
