@@ -56,6 +56,42 @@ def test_of_four_multiprocessing_workers_one_serves_and_three_say_why_not(tmp_pa
     assert len(re.findall("served by", result.stderr)) == 3, result.stderr
 
 
+EXECUTOR = """
+import concurrent.futures, multiprocessing, os, sys
+import agentgauge
+from prometheus_client import REGISTRY
+
+@agentgauge.task
+def double(number):
+    return number * 2
+
+def count():
+    return REGISTRY.get_sample_value("agent_task_duration_seconds_count", {"agent_task": "double", "outcome": "success"}) or 0
+
+def double_and_count(number):
+    return double(number), os.getpid(), count()
+
+if __name__ == "__main__":
+    agentgauge.start(port=0)
+    for number in range(50): double(number)
+    context = multiprocessing.get_context(sys.argv[1])
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        answers = list(executor.map(double_and_count, range(100)))
+    doubled, processes, counts = zip(*answers)
+    last = {process: max(count for _, its, count in answers if its == process) for process in processes}
+    print(doubled == tuple(range(0, 200, 2)), os.getpid() in processes, sum(last.values()), count())
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_the_processes_of_an_executor_count_their_own_calls_from_zero_and_the_parent_its_own(tmp_path, method):
+    program = tmp_path / "program.py"
+    program.write_text(EXECUTOR)
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(program), method]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=90, start_new_session=True, check=False)
+    assert (result.stdout, result.stderr) == ("True False 100 50\n", "")
+
+
 PRELOADED = """
 import agentgauge, os, signal, sys
 monitor = agentgauge.start(port=0)
@@ -132,3 +168,60 @@ def test_gunicorn_with_four_workers_keeps_running_and_one_serves_the_metrics(tmp
                 process.kill()
                 process.wait()
     assert log.read_text().count("served by") == 3, log.read_text()
+
+
+STARTED_IN_THE_MASTER = """
+import agentgauge, os
+
+monitor = agentgauge.start()
+
+@agentgauge.task("request")
+def answer():
+    return b"%d %d" % (os.getpid(), monitor.url is None)
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer()]
+
+def on_starting(server): answer()
+"""
+
+
+def test_workers_of_a_gunicorn_master_that_serves_answer_also_after_one_was_killed_and_forked_anew(tmp_path):
+    (tmp_path / "program.py").write_text(STARTED_IN_THE_MASTER)
+    port, metrics_port = free_port(), free_port()
+    command = [sys.executable, "-m", "gunicorn", "program:application", "--config", "python:program", "--preload"]
+    options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    environment = {**os.environ, "AGENTGAUGE_PORT": str(metrics_port)}
+    log = tmp_path / "log"
+    deadline = time.monotonic() + 60
+
+    def workers_that_answer(seen, unwanted):
+        while len(seen - unwanted) < 2:
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+            except OSError:  # not up yet, or that was the killed one
+                time.sleep(0.02)
+                continue
+            worker, is_without_server = page.split()
+            assert is_without_server == b"1"
+            seen.add(int(worker))
+        return seen - unwanted
+
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, *options], cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            killed = workers_that_answer(set(), set()).pop()
+            os.kill(killed, signal.SIGKILL)
+            workers_that_answer(set(), {killed})
+            page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5).read().decode()
+            assert 'agent_task_duration_seconds_count{agent_task="request",outcome="success"} 1\n' in page
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()

@@ -145,13 +145,17 @@ class Monitor:
                     self._services.close()
             # In a thread, since where a signal handler calls stop() this one may hold a registry's lock, which is not re-entrant:
             # then the registrations go as soon as the handler has returned.
-            closing = threading.Thread(target=self._close_registrations, name="agentgauge-stop", daemon=True)
-            try:
-                closing.start()
-            except RuntimeError:  # no more threads, or the interpreter is ending
+            lock = getattr(self.registry, "_lock", None)
+            if lock is None or not lock.locked():  # a program that ends must start no thread
                 self._close_registrations()
             else:
-                closing.join(_REGISTRY_SECONDS)
+                closing = threading.Thread(target=self._close_registrations, name="agentgauge-stop", daemon=True)
+                try:
+                    closing.start()
+                except RuntimeError:  # no more threads, or the interpreter is ending
+                    self._close_registrations()
+                else:
+                    closing.join(_REGISTRY_SECONDS)
         finally:
             self._is_changing = False
             if _running is self:  # the last of all: a child that is forked meanwhile finds what it has to take back

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-
-from prometheus_client import CollectorRegistry
-
-from agentgauge.recording import fork_guard
 
 PROGRAM = """
 import os, signal, threading
@@ -34,8 +29,9 @@ if child == 0:
     signal.alarm(5)
     list(REGISTRY.collect())
     os._exit(0)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), REGISTRY._lock.locked())
+status = os.waitpid(child, 0)[1]
 holder.join()
+print(os.waitstatus_to_exitcode(status), REGISTRY._lock.locked())
 """
 
 
@@ -45,12 +41,39 @@ def test_a_child_forked_while_another_thread_scrapes_can_scrape():
     assert (result.stdout, result.stderr) == ("0 False\n", "")
 
 
-def test_a_fork_that_waits_in_vain_goes_on_and_releases_nothing_of_others(monkeypatch):
-    monkeypatch.setattr(fork_guard, "_WAIT_SECONDS", 0.01)
-    registry = CollectorRegistry()
-    fork_guard.guard(registry)
-    with registry._lock:
-        fork_guard._hold()
-        fork_guard._let_go()
-        assert registry._lock.locked()
-    assert threading.get_ident() not in fork_guard._held_by_thread
+LOGGING = """
+import logging, os, signal, threading
+from agentgauge import task
+from agentgauge.recording.default import default_recorder
+from agentgauge.recording.drainer import Drainer
+
+logging_now, forked = threading.Event(), threading.Event()
+
+class Stream:  # it has a lock of its own, as every buffered file has
+    lock = threading.Lock()
+    def write(self, text):
+        with self.lock:
+            logging_now.set()
+            forked.wait(0.3)
+    def flush(self): pass
+
+logging.basicConfig(stream=Stream())
+recorder = default_recorder()
+recorder.drain = lambda: 1 / 0
+Drainer(recorder, 0.001).start()
+logging_now.wait()
+child = os.fork()
+if child == 0:
+    forked.set()
+    signal.alarm(5)
+    logging.warning("from the child")
+    os._exit(0)
+forked.set()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_forked_while_the_drain_thread_logs_can_log():
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LOGGING]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.stdout, result.stderr) == ("0\n", "")

@@ -31,6 +31,7 @@ __all__ = ["MetricsServer"]
 _CONNECTIONS = 16
 _REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
+_DROPPED_SECONDS = 0.25  # a thread that a collector of the host holds up does not end for being dropped
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +118,7 @@ class MetricsServer:
         self._drop(lambda connection: connection.is_answered)
         _join(threads)
         self._drop(lambda _: True)
-        _join(threads)
+        _join(threads, _DROPPED_SECONDS)
         self._wake.close()
         self._woken.close()
 
@@ -198,8 +199,8 @@ class MetricsServer:
                 self._arrivals.close()
 
 
-def _join(threads: list[threading.Thread]) -> None:
-    deadline = time.monotonic() + _CLOSE_SECONDS
+def _join(threads: list[threading.Thread], seconds: float = _CLOSE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     for thread in threads:
         if thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))

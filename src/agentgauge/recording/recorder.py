@@ -15,7 +15,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
-from agentgauge.errors import contained_errors
 from agentgauge.recording.cells import Cells
 from agentgauge.recording.points import Exemplar, HistogramPoint, clean_label
 from agentgauge.recording.series import CallSeries, SeriesKind, Target
@@ -82,7 +81,6 @@ class Recorder:
         lock: Any = threading.RLock()
         self.lock = lock
         self._is_held_here: Callable[[], bool] = lock._is_owned  # noqa: SLF001 - what threading.Condition asks, too
-        self._forking_thread: int | None = None
         self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
@@ -174,7 +172,8 @@ class Recorder:
             for _ in range(0, count, _BATCH):
                 if not self._hold_and(fold, is_waiting=True):
                     break
-        self.note_overhead("folding", time.thread_time() - began)
+        if (spent := time.thread_time() - began) > 0:  # the clock of a child that a handler forked meanwhile began anew
+            self.note_overhead("folding", spent)
 
     def note_overhead(self, part: str, cpu_seconds: float) -> None:
         """Count CPU time that agentgauge spent, under one of ``catalogue.OVERHEAD_PARTS``."""
@@ -187,6 +186,7 @@ class Recorder:
         if is_held_here():
             return False
         try:
+            is_waiting = is_waiting and not sys.is_finalizing()  # a thread that is gone never lets go
             if not (lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else lock.acquire(blocking=False)):
                 return False
             self._is_draining = True
@@ -247,26 +247,16 @@ class Recorder:
     def tracked_target(self, agent: str, task: str, *, is_entry: bool, objective: Objective | None) -> Target:
         """Return the target of a task that is named when it runs, by ``track`` or an ``AgentMetricsCollector``."""
         key = (agent, task, is_entry)
-        target = self._tracked.get(key)
+        tracked = self._tracked  # a handler that forks leaves its child another
+        target = tracked.get(key)
         if target is None:
             target = self.target(SeriesKind.TASK, agent, task, is_entry=is_entry, objective=objective)
             if target is None:
                 return self.overflow_target(SeriesKind.TASK, agent, task, is_entry=is_entry)
-            self._tracked[key] = target
+            tracked[key] = target
         if objective is not None:
             target.series.set_objective(objective)
         return target
-
-    def hold_for_fork(self) -> None:
-        """Wait until nobody drains, so that a fork does not come in the middle; goes on without where that takes too long."""
-        if not self._is_held_here() and self.lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS):
-            self._forking_thread = threading.get_ident()
-
-    def let_go_after_fork(self) -> None:
-        """Let others drain again, if this thread kept them from it."""
-        if self._forking_thread == threading.get_ident():
-            self._forking_thread = None
-            self.lock.release()
 
     def _fold_batch_timed(self) -> None:
         began = time.thread_time()
@@ -276,14 +266,14 @@ class Recorder:
     def _fold_batch(self) -> None:
         """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""
         self.high_water = max(self.high_water, len(self.buffer))
-        count = self._take(self.buffer)
-        if self._pending > min(_PENDING_A_TARGET * len(self._touched), _MOST_PENDING):
-            self._settle()
-        self._folded_since_rescan += count
-        # Amortised: calls that end while they are kept apart are found after as many others were folded.
-        if self._folded_since_rescan >= len(self.open):
+        # Amortised: calls that end while they are kept apart are found after as many others were folded. First, while
+        # those are not among them that have just begun.
+        if 2 * self._folded_since_rescan >= len(self.open):
             self._folded_since_rescan = 0
             self._rescan()
+        self._folded_since_rescan += self._take(self.buffer)
+        if self._pending > min(_PENDING_A_TARGET * len(self._touched), _MOST_PENDING):
+            self._settle()
         if self.observations:
             self._fold_observations()
 
@@ -314,7 +304,8 @@ class Recorder:
                     if end > target.last_end:  # noqa: PLR1730 - max() costs a call
                         target.last_end = end
         finally:  # a signal handler may raise in the middle
-            self.folded += popped - kept
+            if source is self.buffer or source is self.open:  # not the parent's, as where a handler forked and its child goes on
+                self.folded += popped - kept
         self._pending += count
         return count
 
@@ -349,10 +340,12 @@ class Recorder:
                 child.exemplars[bisect_left(series.bounds, duration)] = span_context, duration, end
 
     def _fold_observations(self) -> None:
-        pop = self.observations.popleft
+        observations = self.observations
         # Twice a batch: every record of one may add two observations, and they must not pile up.
         for _ in range(min(len(self.observations), 2 * _BATCH)):
-            family, labels, value = pop()
+            if observations is not self.observations:  # a handler forked, and this is its child
+                return
+            family, labels, value = observations.popleft()
             limit = self.series_limit * _SERIES_AN_AGENT.get(family, 1) if catalogue.AGENT in family.labels else None
             if not self.cells.fold(family, labels, value, limit):
                 self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1)
@@ -361,21 +354,10 @@ class Recorder:
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
-def _hold_before_fork() -> None:
-    for recorder in list(_recorders):
-        recorder.hold_for_fork()
-
-
-def _let_go_in_parent() -> None:
-    for recorder in list(_recorders):
-        recorder.let_go_after_fork()
-
-
 def _start_anew_in_child() -> None:
-    contained_errors.forget()
     for recorder in list(_recorders):
         recorder.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_before_fork, after_in_parent=_let_go_in_parent, after_in_child=_start_anew_in_child)
+    os.register_at_fork(after_in_child=_start_anew_in_child)

@@ -84,6 +84,7 @@ class Site:
         is_run = is_entry and self.kind is SeriesKind.TASK
         target = self.entries.get((agent, is_run))
         if target is None:
+            books = self.recorder.buffer
             target = self.recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
             if target is None:
                 target = self.recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
@@ -92,6 +93,8 @@ class Site:
                 # Only where no instance could decide otherwise.
                 if not is_entry and self.owners <= {current}:
                     self.targets[current] = target
+                if self.recorder.buffer is not books:  # a handler forked, and in its child these are the parent's
+                    self.forget()
         return target, current_agent.set(agent) if is_entry else None
 
     def _owner(self, args: tuple[Any, ...]) -> str | None:
