@@ -1,7 +1,7 @@
-"""``make bench``: what a decorated call costs, beside what others would write for the same.
+"""``make bench``: what agentgauge costs, beside what others would write for the same, each row against its bar.
 
-Every subject runs in turn in one process, on CPU time; the figures are medians over the rounds, less the bare function. Ratios
-carry over between machines, nanoseconds do not.
+Subjects take turns in one process, on CPU time, with all that they record collected and counted inside the window.
+Ratios carry over between machines, nanoseconds do not. ``make bench-check`` measures the same and fails where a bar is missed.
 """
 
 from __future__ import annotations
@@ -10,73 +10,130 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from measure import Figure, measure
-from subjects import Mode, modes
+import beside_autometrics
+import calls
+import concurrency
+import drain
+import imports
+import memory
+import scrape
+import stall
+import whole
+from rows import FULL, SHORT, measured_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rows import Row, Suite
+
+__all__ = ["SUITES", "main"]
+
+SUITES: tuple[Suite, ...] = tuple(
+    suite for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain) for suite in module.SUITES
+)
 
 _PACKAGES = ("agentgauge", "opentelemetry-sdk", "prometheus-client")
+_MARGIN = 0.25  # of a bar, in the short form: what a few windows on a busy machine may be off
+_REPEATS = 2
+_CALLS_FOR_5_PERCENT = 20
 
 
-def main() -> int:
-    """Measure, print the table, and write JSON where asked."""
+def main(argv: Sequence[str] | None = None, suites: Sequence[Suite] = SUITES) -> int:
+    """Measure, print the table, and write JSON where asked.
+
+    Returns:
+        The exit status: 1 where bars are to be checked and one is missed, 2 where no row has the name.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=21, help="timed windows for each subject (default 21)")
-    parser.add_argument("--calls", type=int, default=5000, help="calls in a window (default 5000)")
+    parser.add_argument("--check", action="store_true", help="measure what misses its bar again, and fail where it still does")
+    parser.add_argument("--short", action="store_true", help=f"less of everything; bars have a margin of {_MARGIN:.0%}")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="only rows that match")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    print(f"measuring {options.rounds} rounds; about {options.rounds * options.calls // 2500} s", flush=True)
-    rows = modes()
-    subjects = {subject.name: subject for mode in rows for subject in (mode.bare, mode.ours, mode.reference)}
-    figures = measure(list(subjects.values()), calls=options.calls, rounds=options.rounds)
-    results = [_result(mode, figures) for mode in rows]
-    environment = _environment(options.rounds, options.calls)
-    _print_table(results, environment)
+    parser.add_argument("--whole", action="store_true", help="the demo with everything on and off instead; takes minutes")
+    options = parser.parse_args(argv)
+    suites = whole.SUITES if options.whole else suites
+    margin = _MARGIN if options.short else 0.0
+    names = [name for suite in suites for name in suite.names if options.only.search(name)]
+    if not names:
+        print(
+            f"no row matches {options.only.pattern!r}; there are:", *(name for suite in suites for name in suite.names), sep="\n"
+        )
+        return 2
+    environment = _environment()
+    print(f"{environment['date']}, Python {environment['python']}, {environment['machine']}, {environment['packages']}")
+    print(f"{'':42}{'ours':>10}{'reference':>12}       {'against':22}{'is':>8}{'bar':>8}{'stretch':>9}", flush=True)
+    rows = []
+    for row in measured_rows(
+        suites, names, SHORT if options.short else FULL, margin=margin, repeats=_REPEATS if options.check else 0
+    ):
+        print(_line(row, margin), flush=True)
+        rows.append(row)
+    _print_shortest_calls(rows)
     if options.json is not None:
-        options.json.write_text(json.dumps({"environment": environment, "results": results}, indent=2) + "\n")
-    return 0
+        options.json.write_text(
+            json.dumps({"environment": environment, "results": [_record(row) for row in rows]}, indent=2) + "\n"
+        )
+    missed = [row for row in rows if not row.is_met(margin)]
+    if missed:
+        print(f"\n{len(missed)} of {len(rows)} bars missed{f', with a margin of {margin:.0%}' if margin else ''}:")
+        for row in missed:
+            print(f"  {row.name}: {row.value:.3g} {row.bar.unit}, the bar is {row.bar.bar:g}")
+    return 1 if missed and options.check else 0
 
 
-def _result(mode: Mode, figures: dict[str, Figure]) -> dict[str, object]:
-    bare = figures[mode.bare.name].median
-    ours = figures[mode.ours.name].median - bare
-    reference = figures[mode.reference.name].median - bare
-    ratio = ours / reference
+def _line(row: Row, margin: float) -> str:
+    bar = row.bar
+    reference = "" if row.reference is None else _figure(row.reference, row.unit)
+    stretch = "" if bar.stretch is None else f"{bar.stretch:g}"
+    costs = f"{_figure(row.ours, row.unit):>10}{reference:>12} {row.unit:5} {row.against[:21]:22}"
+    return f"{row.name:42}{costs}{row.value:>8.3g}{bar.bar:>8g}{stretch:>9}{'' if row.is_met(margin) else '  MISSED'}"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:.1f}" if unit in {"ms", "MiB"} else f"{value:.0f}"
+
+
+def _print_shortest_calls(rows: Sequence[Row]) -> None:
+    """Print for each mode from what duration on a call is slowed by less than 5 %."""
+    added = [
+        (row.name, row.ours / 1e3 * _CALLS_FOR_5_PERCENT)
+        for row in rows
+        if row.unit == "ns" and row.name in (*calls.NAMES, *calls.FAILING_NAMES)
+    ]
+    if added:
+        print("\nunder 5 % overhead, if the call takes at least")
+    for name, microseconds in added:
+        print(f"{name:42}{microseconds:>10.0f} µs")
+
+
+def _record(row: Row) -> dict[str, object]:
     return {
-        "mode": mode.name,
-        "ours_ns": round(ours),
-        "reference": mode.reference_name,
-        "reference_ns": round(reference),
-        "ratio": round(ratio, 3),
-        "bar": mode.bar,
-        "is_met": mode.bar is None or ratio <= mode.bar,
+        "row": row.name,
+        "ours": row.ours,
+        "reference": row.reference,
+        "unit": row.unit,
+        "against": row.against,
+        "is": round(row.value, 4),
+        "bar": row.bar.bar,
+        "stretch": row.bar.stretch,
+        "is_met": row.is_met(0.0),
     }
 
 
-def _environment(rounds: int, calls: int) -> dict[str, object]:
+def _environment() -> dict[str, object]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "packages": {name: version(name) for name in _PACKAGES},
-        "rounds": rounds,
-        "calls": calls,
     }
-
-
-def _print_table(results: list[dict[str, object]], environment: dict[str, object]) -> None:
-    print(f"{environment['date']}, Python {environment['python']}, {environment['machine']}, {environment['packages']}")
-    print(f"{'added to a call':42}{'ours':>9}{'reference':>11}  {'against':24}{'ratio':>7}{'bar':>7}")
-    for row in results:
-        bar = f"{row['bar']:.2f}x" if row["bar"] is not None else ""
-        missed = "" if row["is_met"] else "  MISSED"
-        print(
-            f"{row['mode']:42}{row['ours_ns']:>6} ns{row['reference_ns']:>8} ns  {row['reference']:24}"
-            f"{row['ratio']:>6.2f}x{bar:>7}{missed}"
-        )
 
 
 if __name__ == "__main__":

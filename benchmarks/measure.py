@@ -1,4 +1,10 @@
-"""Interleaved measurement of CPU time: every subject once a round, in turn, and medians over the rounds."""
+"""Interleaved measurement of CPU time: every subject once a round, in turn; the fastest window of each counts.
+
+This runs on machines that others use too, and what they do only ever adds to a window: caches are cold, the clock is lower,
+the other hyperthread is busy. Over 15 repetitions on two loaded cores the ratio of fastest windows spread up to three times
+less than that of medians (0.300 to 0.313 against 0.300 to 0.349). It hides nothing that comes late: each window begins after
+a full garbage collection and ends with a drain of its own, so that every window has the same share of both.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +40,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Figure:
-    """The CPU time of one call, in nanoseconds: median and quartiles over the rounds."""
+    """The CPU time of one call, in nanoseconds: of the fastest window, and median and quartiles over the rounds."""
 
-    median: float
+    best: float
     lower: float
+    median: float
     upper: float
 
 
@@ -81,4 +88,4 @@ def _window(subject: Subject, calls: int) -> float:
 
 def _figure(values: list[float]) -> Figure:
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-    return Figure(median, lower, upper)
+    return Figure(min(values), lower, median, upper)

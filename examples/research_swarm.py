@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -61,15 +62,27 @@ class ResearchDesk:
         seed: What the questions derive from.
         workers: How many questions are worked on at once.
         hang_seconds: How long the narrator is stuck on the first question, in seconds.
+        questions: How many questions come, none of which is turned away; None for a stream without end.
     """
 
-    def __init__(self, swarm: Swarm, ledger: Ledger, faults: Faults, *, seed: int, workers: int, hang_seconds: float) -> None:
+    def __init__(
+        self,
+        swarm: Swarm,
+        ledger: Ledger,
+        faults: Faults,
+        *,
+        seed: int,
+        workers: int,
+        hang_seconds: float,
+        questions: int | None = None,
+    ) -> None:
         self._swarm = swarm
         self._ledger = ledger
         self._faults = faults
         self._seed = seed
         self._workers = workers
         self._hang_seconds = hang_seconds
+        self._questions = questions
         self._queue: asyncio.Queue[tuple[str, float]] = asyncio.Queue(_QUEUE_LIMIT)
         self._open: set[asyncio.Task[str]] = set()
         # A desk is no call that could be decorated: it tells its state itself.
@@ -78,7 +91,7 @@ class ResearchDesk:
     async def run(self, stop: asyncio.Event, interrupted: asyncio.Event) -> None:
         """Work until ``stop`` is set; then let open answers finish, but not for long and not when ``interrupted``."""
         self._gauge.set_state("processing")
-        intake = asyncio.create_task(self._take_in())
+        intake = asyncio.create_task(self._take_in(stop))
         workers = [asyncio.create_task(self._work(stop)) for _ in range(self._workers)]
         await stop.wait()
         self._gauge.set_state("shutting_down")
@@ -92,18 +105,20 @@ class ResearchDesk:
         self._show()
         self._gauge.set_state("offline")
 
-    async def _take_in(self) -> None:
+    async def _take_in(self, stop: asyncio.Event) -> None:
         draw = random.Random(f"{self._seed}/arrivals")
-        for number, question in enumerate(_questions(self._seed)):
+        for number, question in enumerate(islice(_questions(self._seed), self._questions)):
             await asyncio.sleep(draw.expovariate(_QUESTIONS_PER_SECOND_AND_WORKER * self._workers))
-            if self._queue.full():
+            if self._queue.full() and self._questions is None:
                 self._ledger.note_question("turned away")
                 continue
             with self._ledger.task("dispatcher", "take_in"):
                 self._gauge.start_task(number, "take_in", input_size_bytes=len(question.encode()))
-                self._queue.put_nowait((question, time.monotonic()))
+                await self._queue.put((question, time.monotonic()))
                 self._gauge.complete_task(number)
             self._show()
+        await self._queue.join()
+        stop.set()
 
     async def _work(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -113,6 +128,7 @@ class ResearchDesk:
             self._ledger.note_question("asked")
             self._ledger.note_question(await self._answer(question, silence_seconds))
             self._show()
+            self._queue.task_done()
 
     def _show(self) -> None:
         waiting = self._queue.qsize()
@@ -150,6 +166,7 @@ async def work(arguments: argparse.Namespace, ledger: Ledger) -> None:
         seed=arguments.seed,
         workers=arguments.concurrency,
         hang_seconds=arguments.hang,
+        questions=arguments.questions,
     )
     loop = asyncio.get_running_loop()
     stop, interrupted = asyncio.Event(), asyncio.Event()
@@ -229,6 +246,7 @@ def _questions(seed: int) -> Iterator[str]:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A swarm of agents answers questions; its metrics are served while it runs.")
     parser.add_argument("--seconds", type=_positive, help="end by itself after so many seconds (default: at Ctrl-C)")
+    parser.add_argument("--questions", type=_whole, metavar="NUMBER", help="end by itself when so many questions are answered")
     parser.add_argument("--seed", type=int, default=0, help="what questions, answers, latencies and faults derive from")
     parser.add_argument(
         "--port", type=int, help="where to serve /metrics; 0 takes any free port (default: AGENTGAUGE_PORT or 9464)"

@@ -185,7 +185,17 @@ def test_a_demo_given_seconds_ends_by_itself():
     assert "0 failed, 0 cancelled" in output
 
 
-@pytest.mark.parametrize("options", [("--seconds", "0"), ("--seconds", "nan"), ("--concurrency", "0"), ("--port", "70000")])
+def test_a_demo_given_a_number_of_questions_answers_them_all_and_ends():
+    process = launch("--port", "0", "--questions", "12", "--concurrency", "16", "--speed", "10", "--faults", "none")
+    output, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+    assert "12 answered, 0 failed, 0 cancelled" in output
+
+
+BAD_SETTINGS = [("--seconds", "0"), ("--seconds", "nan"), ("--concurrency", "0"), ("--questions", "0"), ("--port", "70000")]
+
+
+@pytest.mark.parametrize("options", BAD_SETTINGS)
 def test_a_setting_that_cannot_work_is_refused_with_its_name(options):
     process = launch(*options)
     _, complaints = process.communicate(timeout=30)

@@ -97,12 +97,17 @@ class _GivenTraceId:
         return self._trace_id
 
 
+def _yes() -> bool:
+    return True
+
+
 class _Tracing:
     """The tracer of the provider that is set now, and what its sampler lets us skip."""
 
     def __init__(self) -> None:
         self.provider: TracerProvider | None = None
         self.tracer: Any = None
+        self.is_enabled: Callable[[], bool] = _yes
         self.is_unsampled_parent_final = False
         self.unsampled_context: context_api.Context | None = None
         self.root_bound: int | None = None
@@ -112,6 +117,7 @@ class _Tracing:
     def adopt(self, provider: TracerProvider) -> None:
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
+        self.is_enabled = getattr(tracer, "_is_enabled", _yes)
         self.is_unsampled_parent_final, self.root_bound = _known_decisions(tracer)
         self.unsampled_context = None
         self.provider = provider
@@ -177,7 +183,7 @@ def open_span(target: Target) -> Scope | None:
         if context is _tracing.unsampled_context or _tracing.tracer is None:
             return None
         parent = context.get(_SPAN_KEY) if _SPAN_KEY else trace_api.get_current_span(context)
-        if isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
+        if parent is not None and isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
             return None
         _tracing.opened += 1
         if _tracing.opened % _SPANS_A_SAMPLE:
@@ -193,18 +199,13 @@ def open_span(target: Target) -> Scope | None:
 
 
 def _start(target: Target, context: context_api.Context, parent: object) -> Scope:
-    tracer = _tracing.tracer
-    if parent is None and _tracing.root_bound is not None and getattr(tracer, "_is_enabled", _yes)():
+    if parent is None and _tracing.root_bound is not None and _tracing.is_enabled():
         span = _tracing.start_root(target, context, _tracing.root_bound)
     else:
-        span = tracer.start_span(target.span_name, context, attributes=target.attributes)
+        span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
     if _SPAN_KEY:
         return Scope(span, context_api.Context({**context, _SPAN_KEY: span}))
     return Scope(span, trace_api.set_span_in_context(span, context))
-
-
-def _yes() -> bool:
-    return True
 
 
 def sampled_context(scope: Scope) -> SpanContext | None:
@@ -248,7 +249,8 @@ def _description_of(error: BaseException | None) -> str | None:
 def close_span(scope: Scope, failure: Failure | None = None, error: BaseException | None = None) -> None:
     """End the span, with its error type and status where the call failed; it must not be current any more."""
     if not scope.is_timed:
-        _close(scope.span, failure, error)
+        if type(scope.span) is not _UnsampledRoot:  # that has nothing to end
+            _close(scope.span, failure, error)
         return
     began = time.thread_time()
     _close(scope.span, failure, error)

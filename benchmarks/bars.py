@@ -1,0 +1,55 @@
+"""The bars: what each row of the table must not exceed, and what it is meant to reach. They live here alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BARS", "Bar"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What one row is held to.
+
+    Attributes:
+        bar: What must not be exceeded.
+        stretch: What it is meant to reach, or None.
+        unit: What both are in: ``x`` for a ratio.
+    """
+
+    bar: float
+    stretch: float | None = None
+    unit: str = "x"
+
+
+BARS = {
+    "metrics only, sync, outside an agent": Bar(0.28, 0.20),
+    "metrics only, async, outside an agent": Bar(0.32, 0.25),
+    "metrics only, sync, inside an agent": Bar(0.34, 0.26),
+    "metrics only, async, inside an agent": Bar(0.38, 0.30),
+    "metrics only, sync, against autometrics": Bar(0.06, 0.04),
+    "metrics only, async, against autometrics": Bar(0.06, 0.04),
+    "no SDK, sync": Bar(0.10, 0.07),
+    "no SDK, async": Bar(0.10, 0.07),
+    "unsampled child, sync": Bar(0.10, 0.07),
+    "unsampled child, async": Bar(0.10, 0.07),
+    "unsampled root, sync": Bar(0.30, 0.25),
+    "unsampled root, async": Bar(0.30, 0.25),
+    "sampled span + metrics, sync": Bar(1.0, 0.85),
+    "sampled span + metrics, async": Bar(1.0, 0.85),
+    "error path, sync": Bar(0.25),
+    "error path, async": Bar(0.25),
+    "1,000 concurrent asyncio tasks": Bar(1.5, 1.3),
+    "8 threads": Bar(1.4, 1.3),
+    "scrape, text, 1k children": Bar(0.05, 0.03),
+    "scrape, OpenMetrics, 1k children": Bar(0.05, 0.03),
+    "scrape, text, 10k children": Bar(0.05, 0.03),
+    "scrape, OpenMetrics, 10k children": Bar(0.05, 0.03),
+    "worst stall of a call in a 10k scrape": Bar(10, 5, "ms"),
+    "memory a child": Bar(0.30, 0.15),
+    "import agentgauge": Bar(0.7, 0.5),
+    "drain of a full buffer": Bar(50, None, "ms"),
+    "lost of 8 threads' calls": Bar(0, None, "calls"),
+    "memory that 8 threads add": Bar(32, None, "MiB"),  # the hard limit's worth of records, twice
+    "the demo with everything on": Bar(0.05, None, "of its CPU time"),
+}
