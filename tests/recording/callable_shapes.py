@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
+
+from dressed_shapes import DRESSED_SHAPES
 
 
 def plain_function(decorate, body):
@@ -214,6 +217,7 @@ SHAPES = [
     partial_async_generator_function,
     callable_instance,
     async_callable_instance,
+    *DRESSED_SHAPES,
     whole_class,
     class_with_static_method,
 ]
@@ -227,11 +231,21 @@ def finish(result):
         return asyncio.run(_collected(result))[-1]
     if inspect.isgenerator(result):
         return list(result)[-1]
+    if isinstance(result, contextlib.AbstractContextManager):
+        with result as value:
+            return value
+    if isinstance(result, contextlib.AbstractAsyncContextManager):
+        return asyncio.run(_entered(result))
     return result
 
 
 async def _awaited(coroutine):
     return await coroutine
+
+
+async def _entered(block):
+    async with block as value:
+        return value
 
 
 async def _collected(items):

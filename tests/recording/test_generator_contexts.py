@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import gc
 import inspect
@@ -54,16 +53,6 @@ def assert_one_ended_span(exporter):
         assert [span.name for span in exporter.get_finished_spans()] == ["execute_task endless"]
 
 
-async def test_a_consumer_that_breaks_and_closes_abandons(fresh, maybe_spans):
-    async with contextlib.aclosing(endless()) as items:
-        async for item in items:
-            if item == 2:
-                break
-
-    assert outcomes(fresh, "endless") == {"abandoned": 1}
-    assert_one_ended_span(maybe_spans)
-
-
 async def test_a_consumer_that_breaks_and_forgets_abandons_when_the_loop_collects(fresh, maybe_spans):
     cleaned = asyncio.Event()
 
@@ -100,54 +89,6 @@ def test_generators_left_open_are_closed_once_when_the_event_loop_ends(fresh, ma
     assert outcomes(fresh, "endless") == {"abandoned": 4}
 
 
-async def test_a_consumer_that_is_cancelled_inside_a_step_cancels_the_generator(fresh, maybe_spans):
-    started = asyncio.Event()
-
-    @task("endless")
-    async def waits():
-        yield 1
-        started.set()
-        await asyncio.Event().wait()
-
-    async def consume():
-        async for _ in waits():
-            pass
-
-    consumer = asyncio.create_task(consume())
-    await started.wait()
-    consumer.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await consumer
-
-    assert outcomes(fresh, "endless") == {"cancelled": 1}
-    assert_one_ended_span(maybe_spans)
-
-
-async def test_wait_for_that_times_out_on_a_step_cancels_the_generator(fresh, maybe_spans):
-    @task("endless")
-    async def waits():
-        yield 1
-        await asyncio.Event().wait()
-
-    generator = waits()
-    assert await asyncio.wait_for(anext(generator), 5) == 1
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(generator), 0.001)
-
-    assert outcomes(fresh, "endless") == {"cancelled": 1}
-    assert_one_ended_span(maybe_spans)
-
-
-async def test_every_step_may_run_in_another_task_and_so_may_the_closing(fresh, maybe_spans):
-    generator = endless()
-    for expected in range(3):
-        assert await asyncio.create_task(anext(generator)) == expected
-    await asyncio.create_task(generator.aclose())
-
-    assert outcomes(fresh, "endless") == {"abandoned": 1}
-    assert_one_ended_span(maybe_spans)
-
-
 async def test_a_sync_generator_may_be_consumed_in_other_threads(fresh, maybe_spans):
     @task("endless")
     def numbers():
@@ -158,19 +99,6 @@ async def test_a_sync_generator_may_be_consumed_in_other_threads(fresh, maybe_sp
     assert await asyncio.to_thread(list, generator) == []
 
     assert outcomes(fresh, "endless") == {"success": 1}
-    assert_one_ended_span(maybe_spans)
-
-
-def test_a_sync_generator_that_is_dropped_is_abandoned(fresh, maybe_spans):
-    @task("endless")
-    def numbers():
-        yield from range(3)
-
-    for _ in numbers():
-        break
-    gc.collect()
-
-    assert outcomes(fresh, "endless") == {"abandoned": 1}
     assert_one_ended_span(maybe_spans)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import pickle
 import typing
 
+import cloudpickle
 import pytest
+from callable_facts import CLASSES, COPIES, PATHS, all_facts, library_calls, load_library, run_calls, run_in_process
+from callable_shapes import SHAPES, finish
 
 import agentgauge
-from agentgauge import agent, task, tool, track, workflow
+from agentgauge import ConfigurationError, agent, task, tool, track, workflow
 from agentgauge.recording.series import SeriesKind
 
 DECORATORS = [agent, task, tool, workflow]
@@ -19,27 +21,6 @@ DECORATORS = [agent, task, tool, workflow]
 @pytest.fixture(autouse=True)
 def _fresh(fresh):
     """Keep what these tests record apart."""
-
-
-@task
-def module_level(question: str, *, limit: int = 3) -> list[str]:
-    """Answer a question."""
-    return [question] * limit
-
-
-@task
-async def module_level_coroutine(question: str) -> str:
-    return question
-
-
-@task
-def module_level_generator():
-    yield 1
-
-
-@task
-async def module_level_async_generator():
-    yield 1
 
 
 @agent("keeper")
@@ -71,22 +52,6 @@ async def async_generator():
     yield 1
 
 
-def test_signature_hints_and_documentation_are_those_of_the_function():
-    bare = module_level.__wrapped__
-
-    assert inspect.signature(module_level) == inspect.signature(bare)
-    assert typing.get_type_hints(module_level) == {"question": str, "limit": int, "return": list[str]}
-    assert (module_level.__name__, module_level.__qualname__, module_level.__module__) == (
-        "module_level",
-        "module_level",
-        __name__,
-    )
-    assert inspect.getdoc(module_level) == "Answer a question."
-    assert inspect.getsource(module_level) == inspect.getsource(bare)
-    assert inspect.getdoc(Keeper.count) == "Count the things."
-    assert str(inspect.signature(Keeper([]).count)) == "(extra: 'int' = 0) -> 'int'"
-
-
 PREDICATES = [
     inspect.isfunction,
     inspect.iscoroutinefunction,
@@ -104,25 +69,9 @@ def test_every_inspect_predicate_answers_the_same(decorator, function):
     assert [predicate(decorated) for predicate in PREDICATES] == [predicate(function) for predicate in PREDICATES]
 
 
-def test_what_calls_return_is_of_the_same_kind():
-    assert inspect.isgenerator(module_level_generator())
-    assert inspect.isasyncgen(module_level_async_generator())
-    started = module_level_coroutine("x")
-    assert inspect.iscoroutine(started)
-    assert started.__qualname__ == "module_level_coroutine"
-    started.close()
-
-
 def test_a_coroutine_that_is_never_awaited_warns_by_its_own_name():
-    with pytest.warns(RuntimeWarning, match=r"coroutine 'module_level_coroutine' was never awaited"):
-        module_level_coroutine("x")
-
-
-def test_methods_bind_as_before():
-    keeper = Keeper([1])
-    assert inspect.ismethod(keeper.count)
-    assert keeper.count.__self__ is keeper
-    assert Keeper.count(keeper, extra=1) == 2
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'coroutine' was never awaited"):
+        task(coroutine)()
 
 
 def test_attributes_of_the_function_stay_reachable():
@@ -143,43 +92,74 @@ def test_a_class_stays_the_same_class():
     assert isinstance(Worker(), Worker)
 
 
-def test_abstract_methods_stay_abstract():
-    import abc
+def test_an_agent_cannot_be_a_protocol_since_its_name_would_become_a_member_that_others_lack():
+    @typing.runtime_checkable
+    class Reader(typing.Protocol):
+        def read(self): ...
 
-    class Worker(abc.ABC):
-        @task
-        @abc.abstractmethod
-        def work(self): ...
+    class Book:
+        def read(self):
+            return ""
 
-    with pytest.raises(TypeError, match="abstract"):
-        Worker()
-
-
-# --- copies ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_functions_pickle_by_name(protocol):
-    for function in (module_level, module_level_coroutine, module_level_generator, module_level_async_generator):
-        assert pickle.loads(pickle.dumps(function, protocol)) is function
+    with pytest.raises(ConfigurationError, match=r"Reader is a Protocol: put @agent on the classes that implement it"):
+        agent("reader")(Reader)
+    assert isinstance(Book(), Reader)
 
 
-def test_instances_and_bound_methods_pickle():
-    keeper = pickle.loads(pickle.dumps(Keeper([1, 2])))
-    assert keeper.count() == 2
-    assert pickle.loads(pickle.dumps(keeper.count))(extra=1) == 3
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_an_agents_instance_that_was_copied_is_the_same_agent(fresh, duplicate):
+    assert duplicate(Keeper([1, 2])).count() == 2
+    assert duplicate(Keeper([1, 2]).count)(extra=1) == 3
+
+    labels = {"gen_ai_agent_name": "keeper", "agent_task": "count", "outcome": "success"}
+    assert fresh.value("agent_task_duration_seconds_count", **labels) == 2
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
-def test_instances_methods_and_functions_can_be_copied(fresh, duplicate):
-    keeper = Keeper([1, 2])
+# --- the whole matrix -----------------------------------------------------------------------------------------------------
 
-    assert duplicate(keeper).count() == 2
-    assert duplicate(keeper.count)() == 2
-    assert duplicate(module_level) is module_level
-    assert (
-        fresh.value("agent_task_duration_seconds_count", gen_ai_agent_name="keeper", agent_task="count", outcome="success") == 2
-    )
+
+@pytest.fixture(scope="module")
+def observed():
+    """Give all that can be seen of the library, undecorated and decorated."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        undecorated = all_facts(load_library(monkeypatch, is_decorated=False))
+        return undecorated, all_facts(load_library(monkeypatch, is_decorated=True))
+
+
+@pytest.mark.parametrize("path", [*PATHS, CLASSES])
+def test_a_decorated_library_looks_behaves_pickles_and_copies_as_without_decorators(observed, path):
+    undecorated, decorated = observed
+    assert decorated[path] == undecorated[path]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_decorated_callables_of_every_kind_run_and_record_in_another_process(monkeypatch, method):
+    expected, _ = run_calls(library_calls(load_library(monkeypatch, is_decorated=False)))
+    library = load_library(monkeypatch, is_decorated=True)
+
+    there = run_in_process(method, library_calls(library))
+
+    assert there[0] == expected
+    assert there == run_calls(library_calls(library))
+    assert there[1] >= len(expected)
+
+
+TRAVELLERS = [shape for shape in SHAPES if not shape.__name__.startswith(("cached_", "single_dispatch_"))]
+"""What cloudpickle takes apart where it is undecorated, too."""
+
+
+@pytest.mark.parametrize("shape", TRAVELLERS, ids=lambda shape: shape.__name__)
+def test_a_decorated_function_that_no_module_holds_travels_by_value_and_records_where_it_arrives(fresh, shape):
+    """As those of ``__main__`` do: cloudpickle, and so Ray, Dask, Spark and ``dspy.Module.save``, takes them apart."""
+    arrived = pickle.loads(cloudpickle.dumps(shape(task, answer)))
+
+    assert finish(arrived()) == 42
+    assert fresh.value("agent_task_duration_seconds_count", agent_task="work", outcome="success") == 1
+
+
+def answer():
+    return 42
 
 
 # --- switched off ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import sys
@@ -11,6 +12,7 @@ import traceback
 import weakref
 
 import pytest
+import wrapt
 
 from agentgauge import agent, task, tool, workflow
 
@@ -76,9 +78,9 @@ async def test_the_caller_gets_the_very_exception_with_its_frames_and_one_more_f
     caught = await caught_from(decorator(raiser), error)
 
     assert caught is error
-    added = [frame for frame in frames_of(caught) if frame[0].endswith("recording/wrappers.py")]
-    assert [frame for frame in frames_of(caught) if frame not in added] == bare
-    assert [name for _, name in added] == ["wrapper"]
+    frames = frames_of(caught)
+    assert [frame for frame in frames if frame in bare] == bare
+    assert [name for file, name in frames if (file, name) not in bare] == ["wrapper"]
 
 
 @pytest.mark.parametrize("raiser", RAISERS)
@@ -305,3 +307,53 @@ async def test_a_plain_function_may_return_anything_awaitable():
 async def test_wrong_arguments_raise_the_functions_own_type_error(raiser):
     with pytest.raises(TypeError, match=rf"{raiser.__name__}\(\) missing 1 required positional argument: 'error'"):
         await exhaust(task(raiser)())
+
+
+# --- decorators of others, beneath ours -----------------------------------------------------------------------------------
+
+
+@wrapt.decorator
+def inject_session_by_proxy(wrapped, instance, args, kwargs):
+    return wrapped(*args, session="open", **kwargs)
+
+
+def inject_session_by_closure(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, session="open", **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("inject", [inject_session_by_proxy, inject_session_by_closure])
+async def test_a_decorator_that_adds_an_argument_adds_it_beneath_ours(inject):
+    @inject
+    def work(question, session):
+        return question, session
+
+    @inject
+    async def work_later(question, session):
+        return question, session
+
+    for function in (work, work_later):
+        assert await exhaust(task(function)("why")) == await exhaust(function("why")) == ("why", "open")
+
+
+@pytest.mark.parametrize("decorator", DECORATORS)
+@pytest.mark.parametrize("shape", [(), (1,), (1, 2, 3, 4), {"unknown": 1}, {"limit": 1}], ids=str)
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+async def test_any_arguments_are_taken_or_refused_as_without_the_decorator(decorator, shape, kind):
+    def work(record, /, target=2, *, limit=3):
+        return record, target, limit
+
+    async def work_later(record, /, target=2, *, limit=3):
+        return record, target, limit
+
+    async def outcome_of(function):
+        try:
+            return await exhaust(function(**shape) if isinstance(shape, dict) else function(*shape))
+        except TypeError as error:
+            return str(error)
+
+    function = work if kind == "plain" else work_later
+    assert await outcome_of(decorator(function)) == await outcome_of(function)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_CHUNK_BYTES = 65536  # one C call over it (join, encode, compress) holds up other threads for well under a millisecond
+_CHUNK_LENGTH = 65536  # one C call over it (join, encode, compress) holds up other threads for well under a millisecond
 _LABELS = "\0"  # stands in a template for a child's labels
-_number: Callable[[float], str] = floatToGoString  # prometheus_client does not type it
+_FIRST_LONG_NUMBER = 1e6  # from here on prometheus_client writes an exponent, as Go does
+_long_number: Callable[[float], str] = floatToGoString  # prometheus_client does not type it
 _openmetrics_page: Callable[[Collector], bytes] = generate_latest_openmetrics  # nor this
 _TYPE_IN_TEXT = {Kind.INFO: "gauge", Kind.STATE_SET: "gauge"}
 
@@ -54,32 +55,36 @@ def render(registry: Collector, *, openmetrics: bool, names: frozenset[str] = fr
     return _chunks(_pieces(groups, openmetrics=openmetrics))
 
 
-def _pieces(groups: dict[str, list[Metric]], *, openmetrics: bool) -> Iterator[bytes]:
+def _pieces(groups: dict[str, list[Metric]], *, openmetrics: bool) -> Iterator[str]:
     for group in groups.values():
         with contain_internal_errors("exposition"):
             metric = merge(group)
             if isinstance(metric, RecordedFamily):
                 yield from _recorded(metric, openmetrics=openmetrics)
             elif openmetrics:
-                yield _openmetrics_page(_Alone(metric)).removesuffix(b"# EOF\n")
+                yield _openmetrics_page(_Alone(metric)).decode().removesuffix("# EOF\n")
             else:
-                yield generate_latest(_Alone(metric))
+                yield generate_latest(_Alone(metric)).decode()
     if openmetrics:
-        yield b"# EOF\n"
+        yield "# EOF\n"
 
 
-def _chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    gathered: list[bytes] = []
+def _chunks(pieces: Iterator[str]) -> Iterator[bytes]:
+    gathered: list[str] = []
     size = 0
     for piece in pieces:
         gathered.append(piece)
         size += len(piece)
-        if size >= _CHUNK_BYTES:
-            yield b"".join(gathered)
+        if size >= _CHUNK_LENGTH:
+            yield _encoded(gathered)
             gathered.clear()
             size = 0
     if gathered:
-        yield b"".join(gathered)
+        yield _encoded(gathered)
+
+
+def _encoded(pieces: list[str]) -> bytes:
+    return "".join(pieces).encode(errors="replace")  # a lone surrogate must not cost the page
 
 
 def _page_name(metric: Metric, *, openmetrics: bool) -> str:
@@ -97,23 +102,24 @@ class _Alone:
         return (self._metric,)
 
 
-def _recorded(metric: RecordedFamily, *, openmetrics: bool) -> Iterator[bytes]:
+def _recorded(metric: RecordedFamily, *, openmetrics: bool) -> Iterator[str]:
     family = metric.family
-    yield _metadata(family, openmetrics=openmetrics).encode()
+    yield _metadata(family, openmetrics=openmetrics)
     labelled, bare = _template(family, _LABELS), _template(family, "")
     for point in metric.points():
-        template = labelled if point.label_text else bare
         if isinstance(point, HistogramPoint):
+            template = labelled if point.label_text else bare
             values: list[object] = list(accumulate(point.counts))
             total = values[-1]
             if openmetrics:
                 for index, exemplar in point.exemplars.items():
                     values[index] = f"{values[index]}{_exemplar(exemplar)}"
             text = template % (*values, total, _number(point.sum))
+            yield text.replace(_LABELS, point.label_text)  # after the values, so that no label is read as a format
+        elif point.label_text:
+            yield f"{family.name}{{{point.label_text}}} {_number(point.value)}\n"
         else:
-            text = template % _number(point.value)
-        # after the values, so that no label is read as a format; "replace", since a lone surrogate must not cost the page
-        yield text.replace(_LABELS, point.label_text).encode(errors="replace")
+            yield f"{family.name} {_number(point.value)}\n"
 
 
 def _metadata(family: Family, *, openmetrics: bool) -> str:
@@ -126,11 +132,15 @@ def _metadata(family: Family, *, openmetrics: bool) -> str:
 
 
 def _template(family: Family, labels: str) -> str:
-    if family.kind is not Kind.HISTOGRAM:
-        return _line(family.name, labels)
     bounds = [*map(_number, family.buckets), "+Inf"]
     buckets = "".join(_line(f"{family.name}_bucket", ",".join(filter(None, (labels, f'le="{bound}"')))) for bound in bounds)
     return buckets + _line(f"{family.name}_count", labels) + _line(f"{family.name}_sum", labels)
+
+
+def _number(value: float) -> str:
+    if -_FIRST_LONG_NUMBER < value < _FIRST_LONG_NUMBER:
+        return repr(float(value))
+    return _long_number(value)
 
 
 def _line(name: str, labels: str) -> str:

@@ -18,7 +18,7 @@ from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.recording.call import end_call
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.intake import Intake, name_of, text_of
-from agentgauge.recording.outcome import Failure, failure_of
+from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.queue_level import QueueLevel
 from agentgauge.recording.recorder import END, SOFT_LIMIT, START, Recorder
 from agentgauge.recording.score import FULL_SCORE, failure_budget, score, stuck_limit_seconds
@@ -130,7 +130,10 @@ class AgentMetricsCollector:
         _collectors.add(self)
 
     def _start_anew(self) -> None:
-        self._ledger = TaskLedger(self._task_limit, self._history_limit, self._recorder.clock())
+        now = 0.0
+        with contain_internal_errors(_HOOK):
+            now = self._recorder.clock()
+        self._ledger = TaskLedger(self._task_limit, self._history_limit, now)
         # Nobody can end the tasks of a collector that is gone, and they must not look as if they ran for ever.
         self._finalizer.detach()
         self._finalizer = weakref.finalize(self, _abandon, self._ledger, self._recorder)
@@ -141,8 +144,9 @@ class AgentMetricsCollector:
         self._memory_usage_bytes: float | None = None
         self._custom: dict[str, float] = {}
         if self._is_enabled:
-            self._intake.announce()
-            self._relieve()
+            with contain_internal_errors(_HOOK):
+                self._intake.announce()
+                self._relieve()
 
     def __copy__(self) -> Self:
         """Return itself, as ``deepcopy`` does."""
@@ -207,11 +211,13 @@ class AgentMetricsCollector:
                 ``error_type``. With ``timeout`` or ``TimeoutError`` the outcome is timeout, with ``cancelled`` or
                 ``CancelledError`` it is cancelled, which is no error.
         """
-        if error_category is None and isinstance(error_message, BaseException):
-            failure = failure_of(error_message)
-        else:
-            category = "error" if error_category is None else self._intake.name("error_category", error_category) or "error"
-            failure = Failure(_OUTCOMES.get(category.lower(), Outcome.ERROR), category)
+        failure = UNTOLD
+        with contain_internal_errors(_HOOK):  # whatever fails here, the task must end
+            if error_category is None and isinstance(error_message, BaseException):
+                failure = failure_of(error_message)
+            else:
+                category = "error" if error_category is None else self._intake.name("error_category", error_category) or "error"
+                failure = Failure(_OUTCOMES.get(category.lower(), Outcome.ERROR), category)
         self._close(task_id, failure, text_of(error_message))
 
     def _close(self, task_id: object, failure: Failure | None, message: str = "") -> None:

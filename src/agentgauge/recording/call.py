@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextvars import Token
 from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import TASK_RETRIES, Outcome
-from agentgauge.errors import ConfigurationError, report_internal_error
+from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START, TARGET
@@ -23,7 +23,6 @@ from agentgauge.recording.tracing import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
 
     from agentgauge.recording.recorder import Record, Recorder
     from agentgauge.recording.series import Target
@@ -73,8 +72,14 @@ def end_call(
 
 def leave_agent(token: Token[str]) -> None:
     """Stop the agent's name from flowing on; nothing to do where the call was closed from another context."""
-    with contextlib.suppress(ValueError):
+    try:
         current_agent.reset(token)
+    except ValueError:
+        pass
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("agent_leave", fault)
+        with contain_internal_errors("agent_leave"):
+            current_agent.set("" if token.old_value is Token.MISSING else token.old_value)
 
 
 class Call:
@@ -114,14 +119,16 @@ class Call:
             keep_context(self._scope)
             suspend_span(self._scope)
         if self._token is not None:
-            self._agent = current_agent.get()
+            with contain_internal_errors("agent_leave"):
+                self._agent = current_agent.get()
             leave_agent(self._token)
             self._token = None
 
     def resume(self) -> None:
         """Take the call's context up again for the next step."""
         if self._agent is not None:
-            self._token = current_agent.set(self._agent)
+            with contain_internal_errors("agent_enter"):
+                self._token = current_agent.set(self._agent)
         if self._scope is not None:
             resume_span(self._scope)
 
@@ -150,17 +157,22 @@ class TrackedCall(Call):
         """
         try:
             stated = Outcome(outcome)
-        except ValueError:
+        except Exception:  # noqa: BLE001 - what is given may raise anything when it is looked at
             self._failure = UNTOLD
             allowed = ", ".join(Outcome)
-            report_internal_error("set_outcome", ConfigurationError(f"set_outcome({outcome!r}): give one of {allowed}"))
+            with contain_internal_errors("set_outcome"):
+                raise ConfigurationError(f"set_outcome({outcome!r}): give one of {allowed}") from None
             return
-        self._failure = None if stated is Outcome.SUCCESS else Failure(stated, clean_label(error_type or stated.value))
+        self._failure = None if stated is Outcome.SUCCESS else Failure(stated, stated.value)
+        if error_type and self._failure:
+            with contain_internal_errors("set_outcome"):
+                self._failure = Failure(stated, clean_label(error_type))
 
     def record_retry(self) -> None:
         """Count one more attempt of this task (``agent_task_retries_total``)."""
-        if self._record is not None:
-            self._recorder.observe(TASK_RETRIES, self._record[TARGET].series.labels, 1)
+        with contain_internal_errors("record_retry"):
+            if self._record is not None:
+                self._recorder.observe(TASK_RETRIES, self._record[TARGET].series.labels, 1)
 
     def end(self, error: BaseException | None = None, failure: Failure | None = None) -> None:
         """End the call with what was stated, unless ``error`` left the block."""

@@ -103,11 +103,14 @@ class _Shape(NamedTuple):
 _ANY = _Shape("*args, **kwargs", "*args, **kwargs", "args")
 
 
-def wrap_call(function: Callable[..., Any], site: Site, *, is_coroutine: bool) -> Callable[..., Any]:
+def wrap_call(
+    function: Callable[..., Any], site: Site, *, is_coroutine: bool, namespace: dict[str, Any] = NAMESPACE
+) -> Callable[..., Any]:
     """Return a function, or a coroutine function, that records the calls of ``function`` at ``site``."""
-    shape = _shape(function.__code__) if isinstance(function, FunctionType) else _ANY
+    # A proxy that claims to be a function may take other arguments than the code that it shows.
+    shape = _shape(function.__code__) if type(function) is FunctionType else _ANY
     made: dict[str, Any] = {}
-    exec(_maker(shape, is_coroutine=is_coroutine), NAMESPACE, made)  # noqa: S102 - the template, filled in
+    exec(_maker(shape, is_coroutine=is_coroutine), namespace, made)  # noqa: S102 - the template, filled in
     wrapper, bind = made["make"](function, site.recorder, site.targets.get, site.enter, current_agent.get)
     if isinstance(function, FunctionType) and shape is not _ANY:
         _take_names(wrapper, function)

@@ -17,7 +17,7 @@ from agentgauge.recording.series import SeriesKind
 from agentgauge.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -49,14 +49,17 @@ class RecorderCollector:
         with contain_internal_errors("drain"):
             self._cost.note()
             recorder.drain()
-        yield from self._calls()
-        cells = recorder.cells
+        for part in (self._calls, self._cells, self._self_observation):
+            with contain_internal_errors("collect"):  # the rest of the page, the host's own metrics included, must be read
+                yield from part()
+
+    def _cells(self) -> Iterator[Metric]:
+        cells = self._recorder.cells
         for family in FAMILIES:
             if (values := cells.values.get(family)) is not None:
                 yield RecordedFamily(family, partial(_cell_points, family, values))
             elif (children := cells.children.get(family)) is not None:
                 yield RecordedFamily(family, partial(self._cell_children, children))
-        yield from self._self_observation()
 
     # --- calls ------------------------------------------------------------------------------------------------------------
 
@@ -73,25 +76,19 @@ class RecorderCollector:
     def _tasks(self, tasks: list[CallSeries]) -> Iterator[Metric]:
         in_progress, oldest = self._in_progress()
         offset = self._recorder.wall_offset
-        yield _family(catalogue.TASKS_IN_PROGRESS, ((task, in_progress.get(task, 0)) for task in tasks))
-        yield _family(catalogue.TASK_OLDEST_START, ((task, start + offset) for task, start in oldest.items()))
+        yield _family(catalogue.TASKS_IN_PROGRESS, lambda: ((task, in_progress.get(task, 0)) for task in tasks))
+        yield _family(catalogue.TASK_OLDEST_START, lambda: ((task, start + offset) for task, start in oldest.items()))
         yield _family(
-            catalogue.TASK_LAST_SUCCESS, ((task, task.last_success + offset) for task in tasks if isfinite(task.last_success))
+            catalogue.TASK_LAST_SUCCESS,
+            lambda: ((task, task.last_success + offset) for task in tasks if isfinite(task.last_success)),
         )
-        yield _points(
-            catalogue.TASK_ERRORS,
-            [
-                _point((*task.labels, (catalogue.ERROR_TYPE, error_type)), count)
-                for task in tasks
-                for error_type, count in list(task.errors.items())
-            ],
-        )
+        yield RecordedFamily(catalogue.TASK_ERRORS, lambda: (point for task in tasks for point in _error_points(task)))
         promised = [(task, task.objective) for task in tasks if task.objective is not None]
         ratios = [(task, promise.success_ratio) for task, promise in promised if promise.success_ratio is not None]
         latencies = [(task, promise.latency_seconds) for task, promise in promised if promise.latency_seconds is not None]
-        yield _family(catalogue.OBJECTIVE_SUCCESS, ratios)
-        yield _family(catalogue.OBJECTIVE_LATENCY, latencies)
-        yield _family(catalogue.OBJECTIVE_LATENCY_MISSED, ((task, task.missed) for task, _ in latencies))
+        yield _family(catalogue.OBJECTIVE_SUCCESS, lambda: ratios)
+        yield _family(catalogue.OBJECTIVE_LATENCY, lambda: latencies)
+        yield _family(catalogue.OBJECTIVE_LATENCY_MISSED, lambda: ((task, task.missed) for task, _ in latencies))
 
     def _in_progress(self) -> tuple[dict[CallSeries, int], dict[CallSeries, float]]:
         counts: dict[CallSeries, int] = {}
@@ -144,5 +141,11 @@ def _points(family: Family, points: list[Point]) -> RecordedFamily:
     return RecordedFamily(family, lambda: iter(points))
 
 
-def _family(family: Family, values: Iterable[tuple[CallSeries, float]]) -> RecordedFamily:
-    return _points(family, [Point(series.label_text, series.labels, value) for series, value in values])
+def _family(family: Family, values: Callable[[], Iterable[tuple[CallSeries, float]]]) -> RecordedFamily:
+    return RecordedFamily(family, lambda: (Point(series.label_text, series.labels, value) for series, value in values()))
+
+
+def _error_points(task: CallSeries) -> Iterator[Point]:
+    for error_type, count in list(task.errors.items()):
+        own = (catalogue.ERROR_TYPE, error_type)
+        yield Point(f"{task.label_text},{label_text((own,))}", (*task.labels, own), count)

@@ -7,12 +7,13 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from agentgauge.config import is_disabled
-from agentgauge.errors import ConfigurationError
+from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
 from agentgauge.recording.call import TrackedCall
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
 from agentgauge.recording.site import AGENT_ATTRIBUTE, SITE_ATTRIBUTE, Site, current_agent, function_of, sites_of
+from agentgauge.recording.travel import make_sites_portable
 from agentgauge.recording.wrappers import wrap_function
 from agentgauge.targets import Objective
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import Target
 
 __all__ = ["agent", "task", "tool", "track", "workflow"]
+
+make_sites_portable()
 
 F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any] | property")
 
@@ -115,9 +118,12 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
     __slots__ = ("_agent", "_call", "_objective", "_task")
 
     def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
-        self._agent = clean_label(agent) if agent else ""
-        self._task = clean_label(task) or "unknown"
+        self._agent = ""
+        self._task = "unknown"
         self._objective = objective
+        with contain_internal_errors("start"):
+            self._agent = clean_label(agent) if agent else ""
+            self._task = clean_label(task) or "unknown"
 
     def __enter__(self) -> TrackedCall:
         """Start the call."""
@@ -150,8 +156,19 @@ def _decorator(subject: Any, name: str | None, decorate: Callable[[Any, str | No
         given = subject if name is None else name
         if given is not None and (not isinstance(given, str) or not given.strip()):
             raise ConfigurationError(f"name={given!r}: give a non-empty string, or leave it out")
-        return lambda target: target if is_disabled() else decorate(target, given)
-    return subject if is_disabled() else decorate(subject, name)
+        return lambda target: target if is_disabled() else _or_as_it_is(target, given, decorate)
+    return subject if is_disabled() else _or_as_it_is(subject, name, decorate)
+
+
+def _or_as_it_is(subject: Any, name: str | None, decorate: Callable[[Any, str | None], Any]) -> Any:
+    """Decorate ``subject``, or return it as it is where a fault of ours prevents it: the host's import must not fail for that."""
+    try:
+        return decorate(subject, name)
+    except ConfigurationError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - see above
+        report_internal_error("decorate", fault)
+        return subject
 
 
 def _decorate(
@@ -216,6 +233,8 @@ def _decorate_agent(subject: Any, name: str | None, objective: Objective | None)
 
 
 def _decorate_agent_class(subject: type, name: str) -> type:
+    if getattr(subject, "_is_protocol", False):  # whose members are what it holds, up to Python 3.11: a name would be one
+        raise ConfigurationError(f"{subject.__name__} is a Protocol: put @agent on the classes that implement it")
     if AGENT_ATTRIBUTE in vars(subject):
         already = vars(subject)[AGENT_ATTRIBUTE]
         raise ConfigurationError(f"{subject.__name__} is the agent {already!r} already: keep one @agent")

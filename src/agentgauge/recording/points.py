@@ -8,6 +8,8 @@ from prometheus_client.core import Exemplar as ClientExemplar
 from prometheus_client.core import Metric, Sample
 from prometheus_client.utils import floatToGoString
 
+from agentgauge.errors import contain_internal_errors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -62,7 +64,9 @@ class RecordedFamily(Metric):
     @property
     def samples(self) -> list[Sample]:
         """The points as prometheus_client's samples."""
-        return [sample for point in self.points() for sample in self._samples_of(point)]
+        with contain_internal_errors("collect"):
+            return [sample for point in self.points() for sample in self._samples_of(point)]
+        return []
 
     @samples.setter
     def samples(self, _value: list[Sample]) -> None:
@@ -96,14 +100,14 @@ class RecordedFamily(Metric):
 
 def label_text(labels: Labels) -> str:
     r"""Render labels as both text formats spell them between braces, escaped: ``a="x",b="say \"hi\""``."""
-    return ",".join(
-        f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels if value
-    )  # an empty value means an absent label
+    return ",".join([f'{name}="{_escaped(value)}"' for name, value in labels if value])  # an empty value means an absent label
 
 
-_ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord('"'): r"\""}
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def clean_label(value: object) -> str:
     """Make any value fit for a label: text that UTF-8 can encode, at most 200 characters."""
-    return str(value)[:_LABEL_LENGTH].encode("utf-8", "replace").decode()
+    text = str(value)[:_LABEL_LENGTH]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()  # no second copy of nearly every name

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import Child
     from agentgauge.targets import Objective
 
-__all__ = ["OTHER", "SOFT_LIMIT", "Record", "Recorder"]
+__all__ = ["OTHER", "SOFT_LIMIT", "Buffer", "Record", "Recorder"]
 
 Record = list[Any]
 """One call: target, start, end (None while it runs), and its ending: failure and span context, None for most successes."""
@@ -38,11 +38,18 @@ OTHER = "other"
 SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: successful calls cause none
 HARD_LIMIT = 65_536
 _BATCH = 2_048
-_PENDING_A_TARGET = 16  # durations that targets gather on average before they are counted
+_PENDING_A_SERIES = 16  # durations that series gather on average before they are counted
 _MOST_PENDING = 16_384
+_NONE: dict[int, Exemplar] = {}
 _RELIEFS_A_SAMPLE = 32  # of so many drains by callers one is timed
 _LOCK_TIMEOUT_SECONDS = 1.0
 _SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
+
+
+class Buffer(deque[Record]):
+    """The records of calls that are not folded yet; a type of its own for the sake of ``travel``."""
+
+    __slots__ = ()
 
 
 class Dependent(Protocol):
@@ -67,6 +74,7 @@ class Recorder:
         """
         self.series_limit = 1000
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
+        self.buffer = Buffer()
         self.reset(clock=clock, wall_clock=wall_clock)
         _recorders.add(self)
 
@@ -75,7 +83,8 @@ class Recorder:
         if clock is not None:
             self.clock = clock
             self.wall_offset = wall_clock() - clock()
-        self.buffer: deque[Record] = deque()
+        self.books = object()  # another one tells what was interrupted by a handler that forked that this is its child
+        self.buffer.clear()  # and kept: a wrapper that has travelled here holds it
         self.append = self.buffer.append
         self.open: deque[Record] = deque()
         lock: Any = threading.RLock()
@@ -86,7 +95,7 @@ class Recorder:
         self.observations: deque[tuple[Family, Labels, float]] = deque()
         self.folded = 0
         self._is_draining = False
-        self._touched: list[Target] = []
+        self._touched: list[CallSeries] = []
         self._pending = 0
         self._recorded = 0
         self.dropped = 0
@@ -95,6 +104,7 @@ class Recorder:
         for part in catalogue.OVERHEAD_PARTS:
             self.note_overhead(part, 0.0)
         self._folded_since_rescan = 0
+        self._left_to_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
@@ -163,17 +173,16 @@ class Recorder:
     def drain(self) -> None:
         """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
         began = time.thread_time()
-        for fold, count in (
-            (self._fold_batch, len(self.buffer)),
-            (self._rescan, len(self.open)),
-            (self._settle, 1),
-            (self._fold_observations, len(self.observations)),
-        ):
-            for _ in range(0, count, _BATCH):
-                if not self._hold_and(fold, is_waiting=True):
-                    break
+        for fold, count in ((self._fold_batch, len(self.buffer)), (self._rescan, len(self.open)), (self._settle, 1)):
+            self._repeat(fold, count)
         if (spent := time.thread_time() - began) > 0:  # the clock of a child that a handler forked meanwhile began anew
             self.note_overhead("folding", spent)
+        self._repeat(self._fold_observations, len(self.observations))
+
+    def _repeat(self, fold: Callable[[], None], count: int) -> None:
+        for _ in range(0, count, _BATCH):
+            if not self._hold_and(fold, is_waiting=True):
+                break
 
     def note_overhead(self, part: str, cpu_seconds: float) -> None:
         """Count CPU time that agentgauge spent, under one of ``catalogue.OVERHEAD_PARTS``."""
@@ -235,7 +244,9 @@ class Recorder:
                     {
                         index: Exemplar(context.trace_id, context.span_id, duration, end + self.wall_offset)
                         for index, (context, duration, end) in child.exemplars.items()
-                    },
+                    }
+                    if child.exemplars
+                    else _NONE,
                 )
                 for child in children
             )
@@ -266,13 +277,15 @@ class Recorder:
     def _fold_batch(self) -> None:
         """Fold up to one batch from the buffer; keep the unfinished apart, where they are the calls in progress."""
         self.high_water = max(self.high_water, len(self.buffer))
-        # Amortised: calls that end while they are kept apart are found after as many others were folded. First, while
+        # Amortised: calls that end while they are kept apart are found after half as many others were folded. First, while
         # those are not among them that have just begun.
-        if 2 * self._folded_since_rescan >= len(self.open):
+        if not self._left_to_rescan and 2 * self._folded_since_rescan >= len(self.open):
             self._folded_since_rescan = 0
-            self._rescan()
+            self._left_to_rescan = len(self.open)
+        if self._left_to_rescan:
+            self._left_to_rescan = max(0, self._left_to_rescan - self._take(self.open))
         self._folded_since_rescan += self._take(self.buffer)
-        if self._pending > min(_PENDING_A_TARGET * len(self._touched), _MOST_PENDING):
+        if self._pending > min(_PENDING_A_SERIES * len(self._touched), _MOST_PENDING):
             self._settle()
         if self.observations:
             self._fold_observations()
@@ -288,6 +301,7 @@ class Recorder:
         touch = self._touched.append
         count = min(len(source), _BATCH)
         kept = popped = 0
+        books = self.books
         try:
             for popped in range(1, count + 1):  # noqa: B007 - read where the loop ended
                 target, start, end, ending = record = pop()
@@ -296,21 +310,27 @@ class Recorder:
                     kept += 1
                 elif ending is not None:
                     self._fold(record)
-                else:  # what nearly every call is: all of a target's are counted at once
-                    durations = target.durations
+                else:  # what nearly every call is: all of a series are counted at once
+                    series = target.series
+                    durations = series.durations
                     if not durations:
-                        touch(target)
+                        touch(series)
                     durations.append(end - start)
-                    if end > target.last_end:  # noqa: PLR1730 - max() costs a call
-                        target.last_end = end
+                    if end > series.last_success:  # noqa: PLR1730 - max() costs a call
+                        series.last_success = end
+                    if target.run is not None:
+                        self._fold_into(target.run, end - start, end)
+        except IndexError:
+            if books is self.books:
+                raise
         finally:  # a signal handler may raise in the middle
-            if source is self.buffer or source is self.open:  # not the parent's, as where a handler forked and its child goes on
+            if books is self.books:
                 self.folded += popped - kept
         self._pending += count
         return count
 
     def _settle(self) -> None:
-        """Count what targets have gathered."""
+        """Count what series have gathered."""
         self._pending = 0
         touched = self._touched
         while touched:
@@ -319,25 +339,27 @@ class Recorder:
 
     def _fold(self, record: Record) -> None:
         target, start, end, ending = record
-        failure, span_context = ending or (None, None)
+        failure, span_context = ending
         duration = end - start
         for series in (target.series, target.run):
             if series is None:
                 break
             if failure is None:
                 child = series.success
-                child.counts[bisect_left(series.bounds, duration)] += 1
-                child.sum += duration
-                if end > series.last_success:  # noqa: PLR1730 - max() costs a call
-                    series.last_success = end
-                if duration > series.latency_objective_seconds:
-                    series.missed += 1
+                self._fold_into(series, duration, end)
             else:
                 child, is_overflow = series.fold_failure(duration, failure)
                 if is_overflow:
                     self.observe(catalogue.SERIES_OVERFLOWED, (("kind", catalogue.ERROR_TYPE),), 1)
             if span_context is not None:
                 child.exemplars[bisect_left(series.bounds, duration)] = span_context, duration, end
+
+    def _fold_into(self, series: CallSeries, duration: float, end: float) -> None:
+        """Fold a success, as ``_take`` does."""
+        if not series.durations:
+            self._touched.append(series)
+        series.durations.append(duration)
+        series.last_success = max(series.last_success, end)
 
     def _fold_observations(self) -> None:
         observations = self.observations

@@ -58,10 +58,14 @@ class Child:
 
 
 class CallSeries:
-    """Every series of one task, tool, workflow, or of an agent's runs; written only by whoever holds the drain."""
+    """Every series of one task, tool, workflow, or of an agent's runs; written only by whoever holds the drain.
+
+    ``durations`` are those of successful calls that are folded and not counted yet.
+    """
 
     __slots__ = (
         "bounds",
+        "durations",
         "errors",
         "failures",
         "family",
@@ -88,6 +92,7 @@ class CallSeries:
             for outcome in (Outcome.ERROR, Outcome.TIMEOUT):  # shown as zero, so that rate() sees the first bad call
                 self.failures[outcome] = self._child((("outcome", outcome.value),))
         self.errors: dict[str, int] = {OTHER_ERROR: 0}
+        self.durations: list[float] = []
         self.last_success = float("-inf")
         self.missed = 0
         self.set_objective(None)
@@ -102,7 +107,22 @@ class CallSeries:
         """The histogram's children, success first."""
         return [self.success, *self.failures.values()]
 
-    def counted(self, durations: list[float]) -> tuple[list[int], int]:
+    def settle(self) -> None:
+        """Count ``durations``."""
+        durations = self.durations
+        if not durations:
+            return
+        child = self.success
+        total = child.sum + sum(durations)
+        counts, missed = self._counted(durations)
+        fresh: list[float] = []
+        # From here on there is no call and no jump back, and therefore no signal handler that could raise in between.
+        self.durations = fresh
+        self.missed = missed
+        child.counts = counts
+        child.sum = total
+
+    def _counted(self, durations: list[float]) -> tuple[list[int], int]:
         """Return what the success child's counts and ``missed`` become with ``durations``."""
         bounds = self.bounds
         counts = self.success.counts.copy()
@@ -143,12 +163,9 @@ class CallSeries:
 
 
 class Target:
-    """What a call's event points at: where it is folded, and how its span is called.
+    """What a call's event points at: where it is folded, and how its span is called."""
 
-    ``durations`` are those of successful calls that are folded and not counted yet; the last of these ended at ``last_end``.
-    """
-
-    __slots__ = ("agent", "attributes", "durations", "last_end", "run", "series", "span_name")
+    __slots__ = ("agent", "attributes", "run", "series", "span_name")
 
     def __init__(self, series: CallSeries, run: CallSeries | None, agent: str, name: str) -> None:
         """Point at ``series`` and, for the call that enters an agent, at that agent's ``run`` too."""
@@ -156,28 +173,6 @@ class Target:
         self.run = run
         self.agent = agent
         self.span_name, self.attributes = _span_identity(SeriesKind.RUN if run is not None else series.kind, agent, name)
-        self.durations: list[float] = []
-        self.last_end = float("-inf")
-
-    def settle(self) -> None:
-        """Count ``durations``."""
-        durations = self.durations
-        if not durations:
-            return
-        total = sum(durations)
-        fresh: list[float] = []
-        end = self.last_end
-        series = self.series
-        run = series if self.run is None else self.run
-        child, run_child = series.success, run.success
-        counts, missed = series.counted(durations)
-        run_counts, run_missed = (counts, missed) if run is series else run.counted(durations)
-        last_success, run_last_success = max(series.last_success, end), max(run.last_success, end)
-        sum_, run_sum = child.sum + total, run_child.sum + total
-        # From here on there is no call and no jump back, and therefore no signal handler that could raise in between.
-        self.durations = fresh
-        run_child.counts, run_child.sum, run.missed, run.last_success = run_counts, run_sum, run_missed, run_last_success
-        child.counts, child.sum, series.missed, series.last_success = counts, sum_, missed, last_success
 
 
 def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import Target
     from agentgauge.targets import Objective
 
-__all__ = ["AGENT_ATTRIBUTE", "SITE_ATTRIBUTE", "Site", "current_agent", "function_of", "sites_of"]
+__all__ = ["AGENT_ATTRIBUTE", "SITE_ATTRIBUTE", "Site", "Targets", "current_agent", "function_of", "sites_of"]
 
 AGENT_ATTRIBUTE = "__agentgauge_agent__"
 """Where ``@agent`` on a class leaves the agent's name."""
@@ -25,6 +25,12 @@ SITE_ATTRIBUTE = "__agentgauge_site__"
 """Where a wrapper keeps its site: how ``@agent`` on a class finds its tasks, and how a second decorator finds the first."""
 
 current_agent: ContextVar[str] = ContextVar("agentgauge_agent", default="")
+
+
+class Targets(dict[str, "Target"]):
+    """The targets of a site by the current agent's name; a type of its own for the sake of ``travel``."""
+
+    __slots__ = ()
 
 
 class Site:
@@ -42,7 +48,7 @@ class Site:
         self.objective = objective
         self.recorder = recorder
         self.owners: set[str] = set()
-        self.targets: dict[str, Target] = {}
+        self.targets = Targets()
         self.entries: dict[tuple[str, bool], Target] = {}
         self._bind: Callable[[], None] | None = None
         recorder.dependents.add(self)
@@ -54,8 +60,9 @@ class Site:
 
     def belong_to(self, agent: str) -> None:
         """Be a method of a class that ``@agent`` names, where the instance or class decides at every call."""
-        self.owners.add(agent)
-        self.forget()
+        if len(self.owners) < max(2, self.recorder.series_limit):  # more are found anew at every call; of two, none is alone
+            self.owners.add(agent)
+            self.forget()
 
     def forget(self) -> None:
         """Find every target anew: the recorder starts anew, or the agent is another."""
@@ -82,19 +89,20 @@ class Site:
             agent = series_agent = self.agent or self._owner(args) or current
         is_entry = agent != current
         is_run = is_entry and self.kind is SeriesKind.TASK
-        target = self.entries.get((agent, is_run))
+        recorder = self.recorder
+        books = recorder.books
+        target = self.entries.get((series_agent, is_run))
         if target is None:
-            books = self.recorder.buffer
-            target = self.recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
+            target = recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
             if target is None:
-                target = self.recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
-            else:
-                self.entries[agent, is_run] = target
-                # Only where no instance could decide otherwise.
-                if not is_entry and self.owners <= {current}:
-                    self.targets[current] = target
-                if self.recorder.buffer is not books:  # a handler forked, and in its child these are the parent's
-                    self.forget()
+                target = recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
+                return target, current_agent.set(agent) if is_entry else None
+            self.entries[series_agent, is_run] = target
+        # Only where no instance could decide otherwise.
+        if not is_entry and self.owners <= {current} and len(self.targets) < recorder.series_limit:
+            self.targets[current] = target
+        if recorder.books is not books:  # a handler forked, and in its child these are the parent's
+            self.forget()
         return target, current_agent.set(agent) if is_entry else None
 
     def _owner(self, args: tuple[Any, ...]) -> str | None:

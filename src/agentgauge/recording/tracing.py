@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
 import time
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as context_api
@@ -203,9 +205,13 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
         span = _tracing.start_root(target, context, _tracing.root_bound)
     else:
         span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
-    if _SPAN_KEY:
-        return Scope(span, context_api.Context({**context, _SPAN_KEY: span}))
-    return Scope(span, trace_api.set_span_in_context(span, context))
+    try:
+        if _SPAN_KEY:
+            return Scope(span, context_api.Context({**context, _SPAN_KEY: span}))
+        return Scope(span, trace_api.set_span_in_context(span, context))
+    except Exception:
+        span.end()  # nobody else will
+        raise
 
 
 def sampled_context(scope: Scope) -> SpanContext | None:
@@ -219,7 +225,10 @@ def sampled_context(scope: Scope) -> SpanContext | None:
 
 def keep_context(scope: Scope) -> None:
     """Keep the context of a generator that yields, spans of its own that are open across the yield included."""
-    scope.context = _get_context()
+    try:
+        scope.context = _get_context()
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("span_detach", fault)
 
 
 def suspend_span(scope: Scope) -> None:
@@ -230,6 +239,9 @@ def suspend_span(scope: Scope) -> None:
         pass
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("span_detach", fault)
+        with contextlib.suppress(Exception):  # the host's own context is worth a second try
+            outer = scope.token.old_value
+            _set_context(context_api.Context() if outer is Token.MISSING else outer)
 
 
 def resume_span(scope: Scope) -> None:
