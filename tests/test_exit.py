@@ -203,6 +203,7 @@ def test_a_program_ends_in_the_middle_of_calls_drains_and_scrapes_of_daemon_thre
         asyncio.run(call())
 
     def scrape():
+        generate_latest(REGISTRY)  # the first starts the threads of collectors
         begun.release()
         while True: generate_latest(REGISTRY)
 
