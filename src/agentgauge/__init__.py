@@ -1,13 +1,36 @@
 """Prometheus and OpenTelemetry instrumentation for AI agents."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from agentgauge.config import Config
 from agentgauge.errors import AgentgaugeError, ConfigurationError
-from agentgauge.monitor import start, stop
-from agentgauge.recording.agent_metrics import AgentMetricsCollector
 from agentgauge.recording.decorators import agent, task, tool, track, workflow
-from agentgauge.recording.fleet import fleet
 from agentgauge.targets import Objective, Threshold
 from agentgauge.version import __version__
+
+if TYPE_CHECKING:
+    from agentgauge.monitor import start, stop
+    from agentgauge.recording.agent_metrics import AgentMetricsCollector
+    from agentgauge.recording.fleet import fleet
+else:
+    # Loaded when first asked for: a library that only decorates its functions does without them.
+    _LATE = {
+        "AgentMetricsCollector": "agentgauge.recording.agent_metrics",
+        "fleet": "agentgauge.recording.fleet",
+        "start": "agentgauge.monitor",
+        "stop": "agentgauge.monitor",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(import_module(_LATE[name]), name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATE})
+
 
 __all__ = [
     "AgentMetricsCollector",

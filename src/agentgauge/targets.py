@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -72,10 +71,14 @@ class Threshold:
             raise ConfigurationError(f"Threshold(severity={self.severity!r}): give one of {', '.join(get_args(Severity))}")
         if self.operator not in get_args(Operator):
             raise ConfigurationError(f"Threshold(operator={self.operator!r}): give one of {', '.join(get_args(Operator))}")
-        if not isinstance(self.metric, str) or not re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", self.metric):
+        if not isinstance(self.metric, str) or not _is_family_name(self.metric):
             raise ConfigurationError(f"Threshold(metric={self.metric!r}): give the name of a family, such as 'process_open_fds'")
         if not _is_number(self.value) or not abs(self.value) <= sys.float_info.max:
             raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
+
+
+def _is_family_name(text: str) -> bool:
+    return text.isascii() and text.replace(":", "_").isidentifier()
 
 
 def _is_number(value: object) -> bool:

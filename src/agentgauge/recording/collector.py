@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -133,8 +133,11 @@ def _cell_points(family: Family, table: Mapping[Labels, float]) -> Iterator[Poin
     return (_point(labels, value) for labels, value in values)
 
 
+_cached_label_text = lru_cache(maxsize=16_384)(label_text)
+
+
 def _point(labels: Labels, value: float) -> Point:
-    return Point(label_text(labels), labels, value)
+    return Point(_cached_label_text(labels), labels, value)
 
 
 def _points(family: Family, points: list[Point]) -> RecordedFamily:
@@ -148,4 +151,4 @@ def _family(family: Family, values: Callable[[], Iterable[tuple[CallSeries, floa
 def _error_points(task: CallSeries) -> Iterator[Point]:
     for error_type, count in list(task.errors.items()):
         own = (catalogue.ERROR_TYPE, error_type)
-        yield Point(f"{task.label_text},{label_text((own,))}", (*task.labels, own), count)
+        yield Point(f"{task.label_text},{_cached_label_text((own,))}", (*task.labels, own), count)

@@ -68,8 +68,7 @@ class Scope:
 class _UnsampledRoot(trace_api.NonRecordingSpan):
     """A root that the sampler drops, as ``start_span`` makes it; its context is made when somebody asks, to hand it on."""
 
-    def __init__(self, ids: Any, trace_id: int) -> None:
-        self._ids = ids
+    def __init__(self, trace_id: int) -> None:
         self._trace_id = trace_id
 
     def get_span_context(self) -> SpanContext:
@@ -78,9 +77,10 @@ class _UnsampledRoot(trace_api.NonRecordingSpan):
         return made or self.__dict__.setdefault("_context", self._make_context())  # another thread may ask meanwhile
 
     def _make_context(self) -> SpanContext:
-        is_random = getattr(self._ids, "is_trace_id_random", bool)()
+        ids = _tracing.ids
+        is_random = getattr(ids, "is_trace_id_random", bool)()
         flags = trace_api.TraceFlags(getattr(trace_api.TraceFlags, "RANDOM_TRACE_ID", 0) if is_random else 0)
-        return trace_api.SpanContext(self._trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=flags)
+        return trace_api.SpanContext(self._trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags)
 
     def __repr__(self) -> str:
         return f"NonRecordingSpan({self.get_span_context()!r})"
@@ -109,6 +109,7 @@ class _Tracing:
     def __init__(self) -> None:
         self.provider: TracerProvider | None = None
         self.tracer: Any = None
+        self.ids: Any = None
         self.is_enabled: Callable[[], bool] = _yes
         self.is_unsampled_parent_final = False
         self.unsampled_context: context_api.Context | None = None
@@ -119,6 +120,7 @@ class _Tracing:
     def adopt(self, provider: TracerProvider) -> None:
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
+        self.ids = getattr(tracer, "id_generator", None)
         self.is_enabled = getattr(tracer, "_is_enabled", _yes)
         self.is_unsampled_parent_final, self.root_bound = _known_decisions(tracer)
         self.unsampled_context = None
@@ -137,12 +139,11 @@ class _Tracing:
 
     def start_root(self, target: Target, context: context_api.Context, bound: int) -> Span:
         """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
-        ids = self.tracer.id_generator
-        trace_id = ids.generate_trace_id()
+        trace_id = self.ids.generate_trace_id()
         if trace_id & _TRACE_ID_LIMIT >= bound:
-            return _UnsampledRoot(ids, trace_id)
+            return _UnsampledRoot(trace_id)
         tracer = copy.copy(self.tracer)
-        tracer.id_generator = _GivenTraceId(ids, trace_id)
+        tracer.id_generator = _GivenTraceId(self.ids, trace_id)
         span: Span = tracer.start_span(target.span_name, context, attributes=target.attributes)
         return span
 
@@ -207,7 +208,9 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
         span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
     try:
         if _SPAN_KEY:
-            return Scope(span, context_api.Context({**context, _SPAN_KEY: span}))
+            inner = context_api.Context(context)
+            dict.__setitem__(inner, _SPAN_KEY, span)  # its own refuses: nobody else has seen it yet
+            return Scope(span, inner)
         return Scope(span, trace_api.set_span_in_context(span, context))
     except Exception:
         span.end()  # nobody else will
