@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -230,6 +228,8 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
 
 
 def _suggestion(name: str, known: set[str]) -> str:
+    import difflib  # noqa: PLC0415 - a program without a mistake does not pay for it
+
     shared = len(_PREFIX) if name.startswith(_PREFIX) else 0  # what all variables share says nothing of likeness
     by_rest = {candidate[shared:]: candidate for candidate in sorted(known)}
     close = [by_rest[rest] for rest in difflib.get_close_matches(name[shared:], by_rest, n=1)]
@@ -254,15 +254,8 @@ def _require_seconds(name: str, value: object) -> None:
 def _require_pem_file(name: str, path: object) -> None:
     if "-----BEGIN" in str(path):  # it may be a key, which no message may show
         raise ConfigurationError(f"{name} is what a PEM file holds: give the path of a PEM file")
-    if path is not None and not (isinstance(path, str | os.PathLike) and _is_file(Path(path))):
+    if path is not None and not (isinstance(path, str | os.PathLike) and os.path.isfile(path)):  # noqa: PTH113 - pathlib is slow to load
         raise ConfigurationError(f"{name}={path!r}: there is no such file; give the path of a PEM file")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, or a folder that is not for this user
-        return False
 
 
 def _is_service_link(variable: str, text: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from agentgauge.fork_gate import ForkGate
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,7 +18,7 @@ __all__ = ["AgentgaugeError", "ConfigurationError", "contain_internal_errors", "
 _logger = logging.getLogger("agentgauge")
 
 _LOG_INTERVAL_SECONDS = 60.0
-_FORK_WAIT_SECONDS = 1.0
+_LOG_WAIT_SECONDS = 1.0
 
 
 class AgentgaugeError(Exception):
@@ -34,29 +35,19 @@ class _ContainedErrors:
     def __init__(self) -> None:
         self.count_by_hook: dict[str, int] = {}
         self.is_reraising = False
-        self._logging: Any = threading.RLock()  # held while we log, and through a fork
+        self._logging = ForkGate()  # the child could never take the lock of the log's file
         self._next_log_by_hook: dict[str, float] = {}
 
     def forget(self) -> None:
         """Start from zero, as a forked child must."""
         self.count_by_hook.clear()
-        self._logging = threading.RLock()
-
-    def hold_for_fork(self) -> None:
-        """Wait until no thread is in the middle of a line: the child could never take the lock of the log's file."""
-        self._logging.acquire(timeout=_FORK_WAIT_SECONDS)
-
-    def let_go_after_fork(self) -> None:
-        """Let others log again."""
-        if self._logging._is_owned():  # noqa: SLF001 - what threading.Condition asks, too
-            self._logging.release()
 
     def note(self, hook: str, error: Exception) -> None:
         self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
         now = time.monotonic()
         if now >= self._next_log_by_hook.get(hook, 0.0):
             self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS
-            if self._logging.acquire(timeout=_FORK_WAIT_SECONDS):
+            if self._logging.acquire(_LOG_WAIT_SECONDS):
                 try:
                     _logger.error("agentgauge contained an internal error in %s; the host is not affected", hook, exc_info=error)
                 finally:
@@ -65,11 +56,7 @@ class _ContainedErrors:
 
 contained_errors = _ContainedErrors()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=contained_errors.hold_for_fork,
-        after_in_parent=contained_errors.let_go_after_fork,
-        after_in_child=contained_errors.forget,
-    )
+    os.register_at_fork(after_in_child=contained_errors.forget)
 
 
 def report_internal_error(hook: str, error: Exception) -> None:

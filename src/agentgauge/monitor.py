@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
+from agentgauge.fork_gate import LOADING, ForkGate
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
 from agentgauge.recording.fork_guard import guard
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Monitor", "start", "stop"]
 
 _REGISTRY_SECONDS = 1.0
-_FORK_SECONDS = 1.0
 
 
 class Monitor:
@@ -88,9 +88,9 @@ class Monitor:
             self._url = url
 
     def _bind_server(self) -> MetricsServer | None:
-        from agentgauge.exposition.response import note_scrape, respond  # noqa: PLC0415 - a program without the server does not pay for it
-        from agentgauge.exposition.server import MetricsServer  # noqa: PLC0415 - a program without the server does not pay for it
-
+        with LOADING:  # a program without the server does not pay for it
+            from agentgauge.exposition.response import note_scrape, respond  # noqa: PLC0415 - see above
+            from agentgauge.exposition.server import MetricsServer  # noqa: PLC0415 - see above
         server = MetricsServer(
             self.config,
             functools.partial(
@@ -113,8 +113,8 @@ class Monitor:
             TargetsCollector(self.thresholds, {**self.config.resource_attributes, "service.name": self.config.service_name})
         )
         if self.config.collectors:
-            from agentgauge.collectors.roster import build  # noqa: PLC0415 - psutil is loaded for those who want it
-
+            with LOADING:  # psutil is loaded for those who want it
+                from agentgauge.collectors.roster import build  # noqa: PLC0415 - see above
             sweep = build(self.config, self.registry)
             if sweep is not None:
                 self._registrations.callback(sweep.close)
@@ -167,7 +167,7 @@ class Monitor:
 
 
 # Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
-_lock = threading.RLock()
+_lock = ForkGate()  # new in a child: another thread of the parent may have held it
 _running: Monitor | None = None
 
 
@@ -257,28 +257,3 @@ def _settings(config: Config, registry: CollectorRegistry | None, thresholds: tu
         "registry": registry,
         "thresholds": thresholds,
     }
-
-
-_forking_threads: list[int] = []  # those that hold the lock for it
-
-
-def _hold_before_fork() -> None:
-    """Wait for a start() that is importing: a child would wait for ever for an import of a thread that it does not have."""
-    if _lock.acquire(timeout=_FORK_SECONDS):
-        _forking_threads.append(threading.get_ident())
-
-
-def _let_go_in_parent() -> None:
-    if threading.get_ident() in _forking_threads:
-        _forking_threads.remove(threading.get_ident())
-        _lock.release()
-
-
-def _renew_lock_in_child() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
-    _lock = threading.RLock()
-    _forking_threads.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_before_fork, after_in_parent=_let_go_in_parent, after_in_child=_renew_lock_in_child)

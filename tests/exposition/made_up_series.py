@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from agentgauge import catalogue
 from agentgauge.catalogue import Family, Kind
-from agentgauge.recording.points import Exemplar, HistogramPoint, Point, RecordedFamily, label_text
+from agentgauge.recording.points import Exemplar, HistogramPoint, Point, label_text
+from agentgauge.recording.recorded_family import RecordedFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

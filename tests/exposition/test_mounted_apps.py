@@ -208,7 +208,7 @@ class Watched:
         return []
 
     def collect(self):
-        from agentgauge.recording.points import RecordedFamily
+        from agentgauge.recording.recorded_family import RecordedFamily
 
         for family, points in self.families.items():
             yield RecordedFamily(family, lambda points=points: map(self._note, points))

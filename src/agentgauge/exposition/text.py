@@ -12,7 +12,8 @@ from prometheus_client.utils import floatToGoString
 from agentgauge.catalogue import Kind
 from agentgauge.errors import contain_internal_errors
 from agentgauge.exposition.families import is_named, merge
-from agentgauge.recording.points import HistogramPoint, RecordedFamily
+from agentgauge.recording.points import HistogramPoint
+from agentgauge.recording.recorded_family import RecordedFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -134,7 +134,7 @@ def _parameter_count(code: CodeType) -> int:
 def _shape(code: CodeType) -> _Shape:
     positional = [f"argument_{number}" for number in range(code.co_argcount)]
     keyword_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    if not _OWN_NAMES.isdisjoint(keyword_only):
+    if keyword_only and not _own_names().isdisjoint(keyword_only):
         return _ANY
     declared = positional.copy()
     if code.co_posonlyargcount:
@@ -169,5 +169,7 @@ def _names_in(code: CodeType) -> set[str]:
     return {*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars}.union(*map(_names_in, nested))
 
 
-# A keyword-only parameter stands in the text under its own name: one of these would hide what the wrapper itself needs.
-_OWN_NAMES = _names_in(_maker(_ANY, is_coroutine=False))
+@functools.cache
+def _own_names() -> set[str]:
+    """Return what the wrapper itself needs: a keyword-only parameter stands in the text under its own name, and would hide it."""
+    return _names_in(_maker(_ANY, is_coroutine=False))

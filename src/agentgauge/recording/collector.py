@@ -11,7 +11,8 @@ from agentgauge.catalogue import FAMILIES, Family, Kind
 from agentgauge.errors import contain_internal_errors, contained_errors
 from agentgauge.recording.cells import expand_states
 from agentgauge.recording.cost import RecordingCost
-from agentgauge.recording.points import HistogramPoint, Point, RecordedFamily, label_text
+from agentgauge.recording.points import HistogramPoint, Point, label_text
+from agentgauge.recording.recorded_family import RecordedFamily
 from agentgauge.recording.recorder import END, START, TARGET
 from agentgauge.recording.series import SeriesKind
 from agentgauge.version import __version__

@@ -1,4 +1,4 @@
-"""What users write: ``@agent``, ``@task``, ``@tool``, ``@workflow`` and ``track``."""
+"""The decorators: ``@agent``, ``@task``, ``@tool`` and ``@workflow``."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from agentgauge.config import is_disabled
-from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
-from agentgauge.recording.call import TrackedCall
+from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
-from agentgauge.recording.site import AGENT_ATTRIBUTE, SITE_ATTRIBUTE, Site, current_agent, function_of, sites_of
+from agentgauge.recording.site import AGENT_ATTRIBUTE, SITE_ATTRIBUTE, Site, function_of, sites_of
 from agentgauge.recording.travel import make_sites_portable
 from agentgauge.recording.wrappers import wrap_function
 from agentgauge.targets import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
-    from types import TracebackType
 
-    from agentgauge.recording.series import Target
 
-__all__ = ["agent", "task", "tool", "track", "workflow"]
+__all__ = ["agent", "task", "tool", "workflow"]
 
 make_sites_portable()
 
@@ -102,52 +98,6 @@ def workflow(subject: Any = None, /, *, name: str | None = None) -> Any:
         ConfigurationError: The subject cannot be decorated.
     """
     return _decorator(subject, name, lambda target, given: _decorate(target, SeriesKind.WORKFLOW, given))
-
-
-class track:  # noqa: N801 - reads as a verb in `with track("researcher", "rerank"):`
-    """Measure a block as a task, where a decorator does not fit: ``with`` and ``async with`` give a ``TrackedCall``.
-
-    Make a new one for each block: two that are open at once cannot share one.
-
-    Args:
-        agent: The agent's name, a bounded set; empty for that of the enclosing call.
-        task: The task's name, a bounded set.
-        objective: What the task promises.
-    """
-
-    __slots__ = ("_agent", "_call", "_objective", "_task")
-
-    def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
-        self._agent = ""
-        self._task = "unknown"
-        self._objective = objective
-        with contain_internal_errors("start"):
-            self._agent = clean_label(agent) if agent else ""
-            self._task = clean_label(task) or "unknown"
-
-    def __enter__(self) -> TrackedCall:
-        """Start the call."""
-        self._call = TrackedCall(default_recorder(), None if is_disabled() else self._find_target)
-        return self._call
-
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
-        """End the call; an exception passes through."""
-        self._call.end(error)
-
-    async def __aenter__(self) -> TrackedCall:
-        """Start the call."""
-        return self.__enter__()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End the call; an exception passes through."""
-        self.__exit__(kind, error, trace)
-
-    def _find_target(self) -> tuple[Target, Token[str] | None]:
-        current = current_agent.get()
-        agent_name = self._agent or current
-        is_entry = agent_name != current
-        target = default_recorder().tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
-        return target, current_agent.set(target.agent) if is_entry else None
 
 
 def _decorator(subject: Any, name: str | None, decorate: Callable[[Any, str | None], Any]) -> Any:

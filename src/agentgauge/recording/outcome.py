@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError as FutureCancelledError
+import sys
 from typing import NamedTuple
 
 from agentgauge.catalogue import Outcome
@@ -37,8 +37,13 @@ def failure_of(error: BaseException) -> Failure:
         outcome = Outcome.TIMEOUT
     elif isinstance(error, GeneratorExit):
         outcome = Outcome.ABANDONED
-    elif isinstance(error, FutureCancelledError) or not isinstance(error, Exception):
+    elif _is_cancelled_future(error) or not isinstance(error, Exception):
         outcome = Outcome.CANCELLED
     else:
         outcome = Outcome.ERROR
     return Failure(outcome, clean_label(error_type))
+
+
+def _is_cancelled_future(error: BaseException) -> bool:
+    futures = sys.modules.get("concurrent.futures._base")  # not loaded means: nobody waits for a future
+    return futures is not None and isinstance(error, futures.CancelledError)
