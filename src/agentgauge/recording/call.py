@@ -57,7 +57,7 @@ def end_call(
         if error is not None:
             failure = failure_of(error)
         if record is not None:
-            context = None if scope is None else sampled_context(scope)
+            context = sampled_context(scope) if scope is not None and scope.is_recording else None
             if failure is not None or context is not None:
                 record[ENDING] = failure, context
             record[END] = recorder.clock()  # the last of all: from then on the record is the drain's
@@ -66,7 +66,7 @@ def end_call(
             record[ENDING] = failure or (None if error is None else UNTOLD), None
             record[END] = record[START]
         report_internal_error("end", fault)
-    if scope is not None:
+    if scope is not None and scope.is_recording:
         close_span(scope, failure, error)
 
 

@@ -54,12 +54,13 @@ _SPANS_A_SAMPLE = 256
 
 
 class Scope:
-    """An open span, and what detaches it."""
+    """An open span, and what detaches it; one that is not recording has nothing to end."""
 
-    __slots__ = ("context", "is_timed", "span", "token")
+    __slots__ = ("context", "is_recording", "is_timed", "span", "token")
 
-    def __init__(self, span: Span, context: context_api.Context) -> None:
+    def __init__(self, span: Span, context: context_api.Context, is_recording: bool) -> None:
         self.span = span
+        self.is_recording = is_recording
         self.is_timed = False
         self.context = context
         self.token: Any = _set_context(context)
@@ -208,10 +209,10 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
         span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
     try:
         if _SPAN_KEY:
-            inner = context_api.Context(context)
-            dict.__setitem__(inner, _SPAN_KEY, span)  # its own refuses: nobody else has seen it yet
-            return Scope(span, inner)
-        return Scope(span, trace_api.set_span_in_context(span, context))
+            inner = context_api.Context({**context, _SPAN_KEY: span} if context else {_SPAN_KEY: span})
+        else:
+            inner = trace_api.set_span_in_context(span, context)
+        return Scope(span, inner, type(span) is not _UnsampledRoot and span.is_recording())
     except Exception:
         span.end()  # nobody else will
         raise
@@ -219,10 +220,7 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
 
 def sampled_context(scope: Scope) -> SpanContext | None:
     """Return what an exemplar links to, or None where the span is not sampled."""
-    span = scope.span
-    if type(span) is _UnsampledRoot:
-        return None
-    context = span.get_span_context()
+    context = scope.span.get_span_context()
     return context if context.trace_flags.sampled else None
 
 
@@ -264,8 +262,7 @@ def _description_of(error: BaseException | None) -> str | None:
 def close_span(scope: Scope, failure: Failure | None = None, error: BaseException | None = None) -> None:
     """End the span, with its error type and status where the call failed; it must not be current any more."""
     if not scope.is_timed:
-        if type(scope.span) is not _UnsampledRoot:  # that has nothing to end
-            _close(scope.span, failure, error)
+        _close(scope.span, failure, error)
         return
     began = time.thread_time()
     _close(scope.span, failure, error)
@@ -274,7 +271,7 @@ def close_span(scope: Scope, failure: Failure | None = None, error: BaseExceptio
 
 def _close(span: Span, failure: Failure | None, error: BaseException | None) -> None:
     try:
-        if failure is not None and span.is_recording():
+        if failure is not None:
             span.set_attribute("error.type", failure.error_type)
             span.set_attribute("agent.outcome", failure.outcome.value)
             if failure.outcome in (Outcome.ERROR, Outcome.TIMEOUT):
