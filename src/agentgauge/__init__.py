@@ -1,6 +1,6 @@
 """Prometheus and OpenTelemetry instrumentation for AI agents."""
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from agentgauge.config import Config
 from agentgauge.errors import AgentgaugeError, ConfigurationError
@@ -9,7 +9,7 @@ from agentgauge.recording.decorators import agent, task, tool, workflow
 from agentgauge.targets import Objective, Threshold
 from agentgauge.version import __version__
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from agentgauge.monitor import start, stop
     from agentgauge.recording.agent_metrics import AgentMetricsCollector
     from agentgauge.recording.fleet import fleet

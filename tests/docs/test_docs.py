@@ -123,7 +123,7 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_at_most_fifteen_names_are_public_and_each_is_listed():
-    public = {name for name in vars(agentgauge) if not name.startswith("_")} | {"__version__"}
+    public = {name for name in dir(agentgauge) if not name.startswith("_")} | {"__version__"}
     modules = {name for name in public if type(getattr(agentgauge, name)).__name__ == "module"}
     assert sorted(public - modules) == sorted(agentgauge.__all__)
     assert len(agentgauge.__all__) <= 15
