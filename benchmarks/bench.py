@@ -23,6 +23,7 @@ import concurrency
 import drain
 import imports
 import memory
+import sampling
 import scrape
 import stall
 import whole
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["SUITES", "main"]
 
 SUITES: tuple[Suite, ...] = tuple(
-    suite for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain) for suite in module.SUITES
+    suite
+    for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain, sampling)
+    for suite in module.SUITES
 )
 
 _PACKAGES = ("agentgauge", "opentelemetry-sdk", "prometheus-client")

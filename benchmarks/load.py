@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from multiprocessing.connection import Connection
 
-_RAMP = (10, 100, 300, 1000, 2000, 3000, 5000)
+_RAMP = (10, 100, 300, 1000, 2000, 3000, 5000, 10_000)
 _KEPT_UP = 0.9
 _SCRAPE_PAUSE_SECONDS = 1.0
 
@@ -74,7 +74,8 @@ class Agents:
         """Let so many agents work for so long; return how many tasks they completed, and by how much each wait was too long."""
         while len(self._works) < agents:
             self._works.append(_work_of(f"agent-{len(self._works)}", is_decorated=self._is_decorated))
-            self.completed.append(0)
+            await self._works[-1]()  # the first makes its series
+            self.completed.append(1)
         before = sum(self.completed)
         self._lateness = []
         ends = time.perf_counter() + seconds

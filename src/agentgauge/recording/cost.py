@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RecordingCost"]
 
 _CALLS_A_SAMPLE = 100
-_CALLS_BETWEEN_SAMPLES = 20_000
+_CALLS_BETWEEN_SAMPLES = 50_000
 
 
 class RecordingCost:
