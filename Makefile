@@ -15,7 +15,7 @@ define install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
 endef
 
-.PHONY: demo test bench bench-peers bench-check bench-whole lint dashboards clean
+.PHONY: demo test bench bench-peers bench-check bench-whole soak load test-freethreaded lint dashboards clean
 
 # Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
 demo: $(VENV)/.demo
@@ -34,7 +34,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What agentgauge costs, each row against its bar: make bench ARGS="--only scrape --json figures.json"
+# What agentgauge costs, each row against its bar: make bench ARGS="--only scrape --json figures.json"; --readme README.md writes it there
 bench: $(VENV)/.dev $(VENV)/autometrics/.done
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -49,6 +49,19 @@ bench-whole: $(VENV)/.dev
 # What other libraries' decorators cost, for the README: make bench-peers ARGS="--only logfire"
 bench-peers: $(VENV)/.dev
 	@$(BIN)/python benchmarks/peers.py --readme README.md $(ARGS)
+
+# Ten minutes of mixed load, after which memory, threads and descriptors must be where they were: make soak ARGS="--seconds 120"
+soak: $(VENV)/.dev
+	@$(BIN)/python benchmarks/soak.py $(ARGS)
+
+# A ramp to 1,000 agents and beyond under scraping: where is the knee, is each event counted? make load ARGS="--agents 100 1000"
+load: $(VENV)/.dev
+	@$(BIN)/python benchmarks/load.py $(ARGS)
+
+# What threads share, where there is no GIL; builds a CPython where it finds none: make test-freethreaded PYTHON_FREETHREADED=python3.14t
+test-freethreaded:
+	@PYTHON_FREETHREADED="$(PYTHON_FREETHREADED)" sh tests/freethreaded/build.sh
+	@PYTHON_GIL=0 .freethreaded/venv/bin/python tests/freethreaded/run.py $(ARGS)
 
 # Rebuild what is committed but generated: dashboards/*.json and docs/metrics.md.
 dashboards: $(VENV)/.dev
@@ -69,5 +82,5 @@ $(VENV)/autometrics/.done: | $(VENV)/.dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .bench-venvs .freethreaded .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -51,8 +51,8 @@ BARS = {
     "drain of a full buffer": Bar(50, None, "ms"),
     "lost of 8 threads' calls": Bar(0, None, "calls"),
     "memory that 8 threads add": Bar(32, None, "MiB"),  # the hard limit's worth of records, twice
-    "samples of calls": Bar(0.01, None, "of what they measure"),
-    "samples of folding": Bar(0.01, None, "of what they measure"),
-    "samples of spans": Bar(0.01, None, "of what they measure"),
-    "the demo with everything on": Bar(0.05, None, "of its CPU time"),
+    "samples of calls": Bar(1, None, "%"),
+    "samples of folding": Bar(1, None, "%"),
+    "samples of spans": Bar(1, None, "%"),
+    "the demo with everything on": Bar(5, None, "%"),
 }

@@ -15,7 +15,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import beside_autometrics
 import calls
@@ -27,6 +27,8 @@ import sampling
 import scrape
 import stall
 import whole
+from cost_table import render, shortest_call_microseconds
+from readme import between_markers, measured_by
 from rows import FULL, SHORT, measured_rows
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ SUITES: tuple[Suite, ...] = tuple(
 _PACKAGES = ("agentgauge", "opentelemetry-sdk", "prometheus-client")
 _MARGIN = 0.25  # of a bar, in the short form: what a few windows on a busy machine may be off
 _REPEATS = 2
-_CALLS_FOR_5_PERCENT = 20
 
 
 def main(argv: Sequence[str] | None = None, suites: Sequence[Suite] = SUITES) -> int:
@@ -56,9 +57,10 @@ def main(argv: Sequence[str] | None = None, suites: Sequence[Suite] = SUITES) ->
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="measure what misses its bar again, and fail where it still does")
-    parser.add_argument("--short", action="store_true", help=f"less of everything; bars have a margin of {_MARGIN:.0%}")
+    parser.add_argument("--short", action="store_true", help=f"less of everything; bars have a margin of {_MARGIN:.0%}%")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="only rows that match")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="write the table there, between its markers")
     parser.add_argument("--whole", action="store_true", help="the demo with everything on and off instead; takes minutes")
     options = parser.parse_args(argv)
     suites = whole.SUITES if options.whole else suites
@@ -83,6 +85,11 @@ def main(argv: Sequence[str] | None = None, suites: Sequence[Suite] = SUITES) ->
         options.json.write_text(
             json.dumps({"environment": environment, "results": [_record(row) for row in rows]}, indent=2) + "\n"
         )
+    if options.readme is not None:
+        page = options.readme.read_text(encoding="utf-8")
+        packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if name != "agentgauge")
+        text = f"{render(rows)}\n\n{measured_by('make bench')}, {packages}."
+        options.readme.write_text(between_markers(page, "costs", text), encoding="utf-8")
     missed = [row for row in rows if not row.is_met(margin)]
     if missed:
         print(f"\n{len(missed)} of {len(rows)} bars missed{f', with a margin of {margin:.0%}' if margin else ''}:")
@@ -105,14 +112,10 @@ def _figure(value: float, unit: str) -> str:
 
 def _print_shortest_calls(rows: Sequence[Row]) -> None:
     """Print for each mode from what duration on a call is slowed by less than 5 %."""
-    added = [
-        (row.name, row.ours / 1e3 * _CALLS_FOR_5_PERCENT)
-        for row in rows
-        if row.unit == "ns" and row.name in (*calls.NAMES, *calls.FAILING_NAMES)
-    ]
-    if added:
+    shortest = {row.name: microseconds for row in rows if (microseconds := shortest_call_microseconds(row)) is not None}
+    if shortest:
         print("\nunder 5 % overhead, if the call takes at least")
-    for name, microseconds in added:
+    for name, microseconds in shortest.items():
         print(f"{name:42}{microseconds:>10.0f} µs")
 
 
@@ -130,7 +133,7 @@ def _record(row: Row) -> dict[str, object]:
     }
 
 
-def _environment() -> dict[str, object]:
+def _environment() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),

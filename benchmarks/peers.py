@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from peers_setup import PEERS
-from peers_table import Peer, Result, between_markers, plain_reason, render
+from peers_table import Peer, Result, plain_reason, render
+from readme import between_markers, measured_by
 
 _ROOT = Path(__file__).parents[1]
 _ENVIRONMENTS = _ROOT / ".bench-venvs"
@@ -49,13 +48,13 @@ def main() -> int:
         print(f"{peer.package} {peer.decorator}, content {peer.content}", flush=True)
         problem = problems[peer.package]
         results.append(Result(peer, failure=problem) if problem else _measure(number, peer, options.calls, options.rounds))
-    table = render(results, f"{_machine()}, {options.rounds} interleaved windows of {options.calls} calls")
+    table = render(results, f"{measured_by('make bench-peers')}, {options.rounds} interleaved windows of {options.calls} calls")
     print(f"\n{table}")
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8")
     if options.readme is not None and len(chosen) == len(PEERS):
         page = options.readme.read_text(encoding="utf-8")
-        options.readme.write_text(between_markers(page, table), encoding="utf-8")
+        options.readme.write_text(between_markers(page, "peers", table), encoding="utf-8")
     return 0
 
 
@@ -124,17 +123,6 @@ def _run(command: list[str], seconds: float, folder: str | None = None) -> str:
     except OSError as error:
         return plain_reason(str(error))
     return plain_reason(done.stdout) if done.returncode else ""
-
-
-def _machine() -> str:
-    information = Path("/proc/cpuinfo")
-    text = information.read_text(encoding="utf-8") if information.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    processor = model[1].strip() if model else platform.machine()
-    return (
-        f"Measured on {datetime.now(UTC).date().isoformat()} by `make bench-peers` with Python {platform.python_version()} on "
-        f"{platform.system()} ({processor}, {os.cpu_count()} CPUs, shared)"
-    )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KINDS", "Peer", "Result", "between_markers", "plain_reason", "render"]
+__all__ = ["KINDS", "Peer", "Result", "plain_reason", "render"]
 
 KINDS = ("sync", "async")
-_BEGIN, _END = "<!-- peers -->", "<!-- /peers -->"
 _LONGEST_REASON = 160
 _FAIRNESS = """\
 CPU time that is added to a function that returns its argument, the fastest window of each; ratios are sync / async,
@@ -92,18 +91,6 @@ def render(results: Sequence[Result], machine: str) -> str:
     ]
     told = _wrapped(f"{machine}. {_environments(results)}")
     return "\n".join([*lines, "", _wrapped(_FAIRNESS), "", told, *(["", *notes] if notes else [])])
-
-
-def between_markers(page: str, text: str) -> str:
-    """Return the page with the text between the markers, in place of what was there.
-
-    Raises:
-        ValueError: The page does not have each marker once, in order.
-    """
-    if page.count(_BEGIN) != 1 or page.count(_END) != 1 or page.index(_BEGIN) > page.index(_END):
-        raise ValueError(f"the page needs {_BEGIN} and {_END} once each, in this order")
-    before, rest = page.split(_BEGIN)
-    return f"{before}{_BEGIN}\n{text}\n{_END}{rest.split(_END)[1]}"
 
 
 def plain_reason(output: str) -> str:

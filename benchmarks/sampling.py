@@ -55,7 +55,7 @@ def _measure(names: Collection[str], effort: Effort) -> list[Row]:
         _FOLDING: looks / (recorder._RELIEFS_A_SAMPLE * folding),  # noqa: SLF001
         _SPANS: 2 * looks / (tracing._SPANS_A_SAMPLE * _SPAN_SECONDS),  # noqa: SLF001
     }
-    return [Row(name, share, share * 100, None, "%") for name, share in shares.items() if name in names]
+    return [Row(name, share * 100, share * 100, None, "%") for name, share in shares.items() if name in names]
 
 
 SUITES = (Suite((_CALLS, _FOLDING, _SPANS), _measure),)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from peers_table import Peer, Result, between_markers, plain_reason, render
+from peers_table import Peer, Result, plain_reason, render
+from readme import between_markers
 
 VERSIONS = {"spanner": "1.2.3", "opentelemetry-sdk": "1.45.2", "prometheus-client": "0.26.0"}
 SYNC = {"bare": 100, "prometheus": 2100, "ours": 600, "span": 16100, "ours, span": 20100, "peer": 40100}
@@ -59,9 +60,9 @@ def test_every_row_has_as_many_cells_as_the_head():
 
 def test_only_what_is_between_the_markers_changes_and_again_to_the_same():
     page = "before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n"
-    once = between_markers(page, "new")
+    once = between_markers(page, "peers", "new")
     assert once == "before\n<!-- peers -->\nnew\n<!-- /peers -->\nafter\n"
-    assert between_markers(once, "new") == once
+    assert between_markers(once, "peers", "new") == once
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_only_what_is_between_the_markers_changes_and_again_to_the_same():
 )
 def test_a_page_without_its_two_markers_is_refused(page):
     with pytest.raises(ValueError, match="once each"):
-        between_markers(page, "new")
+        between_markers(page, "peers", "new")
 
 
 def test_a_reason_is_one_line_without_addresses_paths_and_bars():
