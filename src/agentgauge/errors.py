@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -35,15 +36,18 @@ class _ContainedErrors:
     def __init__(self) -> None:
         self.count_by_hook: dict[str, int] = {}
         self.is_reraising = False
+        self._counting = threading.RLock()
         self._logging = ForkGate()  # the child could never take the lock of the log's file
         self._next_log_by_hook: dict[str, float] = {}
 
     def forget(self) -> None:
         """Start from zero, as a forked child must."""
+        self._counting = threading.RLock()
         self.count_by_hook.clear()
 
     def note(self, hook: str, error: Exception) -> None:
-        self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
+        with self._counting:
+            self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
         now = time.monotonic()
         if now >= self._next_log_by_hook.get(hook, 0.0):
             self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS

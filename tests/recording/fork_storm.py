@@ -15,8 +15,10 @@ import signal
 import sys
 import threading
 import time
-import urllib.request
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY
 
@@ -88,12 +90,19 @@ def logs(number):
     return True
 
 
+def fetch(url):
+    """Scrape over HTTP; urllib would make a TLS context each time, and OpenSSL has a lock that a fork can freeze."""
+    parts = urlsplit(url)
+    with closing(HTTPConnection(parts.netloc, timeout=CHILD_SECONDS)) as connection:
+        connection.request("GET", parts.path)
+        return connection.getresponse().read()
+
+
 def serves(number):
     if number % 10:  # a server and a request take a child as long as all the rest
         return True
     url = agentgauge.start(port=0).url
-    with urllib.request.urlopen(url, timeout=CHILD_SECONDS) as response:
-        shown = read(response.read().decode())
+    shown = read(fetch(url).decode())
     agentgauge.stop()
     return OWN_CALLS_OF_A_CHILD.items() <= shown.items()
 
@@ -234,8 +243,7 @@ def record():
 
 def scrape():
     while not is_done.is_set():
-        with urllib.request.urlopen(monitor.url, timeout=CHILD_SECONDS) as response:
-            scrapes.append(len(response.read()))
+        scrapes.append(len(fetch(monitor.url)))
 
 
 def let_the_drain_thread_log():

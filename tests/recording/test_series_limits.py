@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import sys
 
 import pytest
 
-from agentgauge import Objective, agent, task, tool, track
+from agentgauge import Objective, agent, task, tool, track, workflow
+from agentgauge.recording.agent_metrics import AgentMetricsCollector
 from agentgauge.recording.recorder import SOFT_LIMIT
 from agentgauge.recording.series import SeriesKind
 
@@ -14,6 +17,8 @@ COUNT = "agent_task_duration_seconds_count"
 RECORDED = "agentgauge_events_recorded_total"
 DROPPED = "agentgauge_events_dropped_total"
 OVERFLOWED = "agentgauge_series_overflowed_total"
+RUNS = "gen_ai_invoke_agent_duration_seconds_count"
+TOOLS = "gen_ai_execute_tool_duration_seconds_count"
 
 
 def total(fresh, name, **labels):
@@ -161,3 +166,173 @@ def test_an_objective_that_comes_second_is_exported(fresh):
     task("work", objective=Objective(success_ratio=0.9))(lambda: 1)()
 
     assert fresh.value("agent_objective_success_ratio", agent_task="work") == 0.9
+
+
+# --- 100,000 distinct names -----------------------------------------------------------------------------------------------
+
+NAMES = 100_000
+WARM_UP = 20_000  # limits are reached, histories are full
+CLASSES = 8_000  # to make a class costs as much as ten calls
+
+
+def assert_memory_is_flat(fresh, use, names, *, warm_up):
+    """Use so many names; whatever were kept of a name would be one block of memory at least."""
+    for number in range(warm_up):
+        use(number)
+    before = held_blocks(fresh)
+    for number in range(warm_up, names):
+        use(number)
+
+    growth = held_blocks(fresh) - before
+    assert growth < (names - warm_up) / 20
+
+
+def held_blocks(fresh):
+    """Count the blocks of memory that are in use once all is folded; tracemalloc would make the names take five times as long."""
+    fresh.recorder.drain()
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def decorate_functions(fresh):
+    def use(number):
+        task(f"task-{number}")(lambda: 1)()
+
+    yield use
+    assert total(fresh, COUNT) == NAMES
+    assert fresh.value(OVERFLOWED, kind="task") == NAMES - 1_000
+
+
+def track_tasks(fresh):
+    def use(number):
+        with track("scout", f"task-{number}"):
+            pass
+
+    yield use
+    assert total(fresh, COUNT, gen_ai_agent_name="scout") == 1_000
+    assert total(fresh, COUNT) == total(fresh, RUNS, gen_ai_agent_name="scout") == NAMES
+
+
+def track_agents_with_a_tool_and_a_workflow_each(fresh):
+    search, plan = tool("search")(lambda: 1), workflow("plan")(lambda: 1)
+
+    def use(number):
+        with track(f"agent-{number}", "work"):
+            search()
+            plan()
+
+    yield use
+    assert total(fresh, COUNT) == total(fresh, RUNS) == total(fresh, TOOLS) == NAMES
+    assert total(fresh, "gen_ai_invoke_workflow_duration_seconds_count", gen_ai_workflow_name="plan") == NAMES
+
+
+def raise_error_types(fresh):
+    @task
+    def work(error):
+        raise error
+
+    def use(number):
+        with contextlib.suppress(LookupError):
+            work(type(f"Error{number}", (LookupError,), {}))
+        with track("scout", "rerank") as call:
+            call.set_outcome("error", error_type=f"Error{number}")
+
+    yield use
+    assert total(fresh, COUNT, agent_task="work", outcome="error") == NAMES
+    for name in ("work", "rerank"):
+        errors = total(fresh, "agent_task_errors_total", agent_task=name)
+        assert errors == NAMES
+        assert total(fresh, "agent_task_errors_total", agent_task=name, error_type="_OTHER") == NAMES - 16
+
+
+def report_agents(fresh):
+    def use(number):
+        collector = AgentMetricsCollector(f"agent-{number}", recorder=fresh.recorder, task_limit=4, history_limit=4)
+        collector.set_state("idle")
+        collector.start_task(1, "file")
+        collector.complete_task(1)
+        collector.complete_task(1)
+
+    yield use
+    assert total(fresh, COUNT) == total(fresh, RUNS) == NAMES
+    assert total(fresh, "agent_task_protocol_faults_total", fault="already_ended") == 1_000
+    assert total(fresh, "agent_task_protocol_faults_total") == NAMES
+    assert total(fresh, "agent_state") == 1_000
+
+
+def report_one_agent(fresh):
+    collector = AgentMetricsCollector("clerk", recorder=fresh.recorder)
+
+    def use(number):
+        collector.start_task(f"task-{number}", f"type-{number}", 100)
+        collector.fail_task(f"task-{number}", f"message {number}", f"category-{number}")
+        collector.update_queue_size(number, f"queue-{number}")
+        collector.record_queue_wait(1, f"queue-{number}")
+        collector.set_custom_metric(f"metric-{number}", number)
+
+    yield use
+    assert total(fresh, "agent_task_errors_total") == total(fresh, COUNT, outcome="error") == NAMES
+    assert total(fresh, "agent_queue_wait_seconds_count") == NAMES
+    assert total(fresh, "agent_queue_wait_seconds_count", queue="other") == NAMES - 1_000
+    assert collector.get_error_summary().total == NAMES
+    kinds = ("agent_queue_depth", "agent_custom_metric", "agent_queue_wait_seconds")
+    assert {fresh.value(OVERFLOWED, kind=kind) for kind in kinds} == {NAMES - 1_000}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        decorate_functions,
+        track_tasks,
+        track_agents_with_a_tool_and_a_workflow_each,
+        raise_error_types,
+        report_agents,
+        report_one_agent,
+    ],
+    ids=lambda name: name.__name__,
+)
+def test_a_hundred_thousand_names_leave_memory_flat_and_totals_right(fresh, name):
+    program = name(fresh)
+    assert_memory_is_flat(fresh, next(program), NAMES, warm_up=WARM_UP)
+
+    assert next(program, "all totals right") == "all totals right"
+    assert fresh.value(DROPPED) == 0
+    page = samples(fresh.registry)
+    assert len(page) == len(set(page))
+
+
+def test_agent_classes_made_at_run_time_leave_memory_flat_and_totals_right(fresh):
+    class Base:
+        @task
+        def work(self):
+            return 1
+
+    def use(number):
+        agent(f"agent-{number}")(type("Sub", (Base,), {}))().work()
+
+    assert_memory_is_flat(fresh, use, CLASSES, warm_up=CLASSES // 4)
+
+    assert total(fresh, COUNT, agent_task="work") == 1_000
+    assert total(fresh, COUNT) == total(fresh, RUNS) == CLASSES
+
+
+def test_tasks_that_end_long_after_their_start_pile_nothing_up_where_nobody_scrapes(fresh):
+    collector = AgentMetricsCollector("clerk", recorder=fresh.recorder, task_limit=5_000)
+    longest = 0
+    for number in range(40_000):
+        collector.start_task(number, "never ended")
+        longest = max(longest, len(fresh.recorder.open))
+
+    assert longest < 12_000
+    assert total(fresh, COUNT, outcome="abandoned") == 35_000
+    assert fresh.value("agent_tasks_in_progress", gen_ai_agent_name="clerk", agent_task="never ended") == 5_000
+
+
+def test_one_scrape_shows_all_that_overflowed_before_it(fresh):
+    with contextlib.ExitStack() as still_running:
+        for number in range(3_000):
+            still_running.enter_context(track("scout", "work")).set_outcome("error", error_type=f"Error{number}")
+        fresh.recorder.drain()
+
+    assert fresh.value(OVERFLOWED, kind="error_type") == 3_000 - 16
+    assert not fresh.recorder.observations

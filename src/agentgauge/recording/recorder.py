@@ -93,6 +93,7 @@ class Recorder:
         self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
+        self._counting = threading.RLock()  # for what callers count without the drain's lock
         self.folded = 0
         self._is_draining = False
         self._touched: list[CallSeries] = []
@@ -166,7 +167,8 @@ class Recorder:
         if not self._hold_and(fold, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
             try:
                 self.buffer.pop()
-                self.dropped += 1
+                with self._counting:
+                    self.dropped += 1
             except IndexError:
                 pass
 
@@ -216,8 +218,9 @@ class Recorder:
     def recorded(self) -> int:
         """How many calls came: those folded, those dropped and those in progress."""
         # A drain that is under way holds some records in its hands; a counter must not go down for that.
-        self._recorded = max(self._recorded, self.folded + len(self.open) + len(self.buffer) + self.dropped)
-        return self._recorded
+        with self._counting:
+            self._recorded = max(self._recorded, self.folded + len(self.open) + len(self.buffer) + self.dropped)
+            return self._recorded
 
     def open_records(self) -> list[Record]:
         """Return the calls that were in progress at the last drain."""
