@@ -14,7 +14,14 @@ from agentgauge.fork_gate import ForkGate
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["AgentgaugeError", "ConfigurationError", "contain_internal_errors", "contained_errors", "report_internal_error"]
+__all__ = [
+    "AgentgaugeError",
+    "ConfigurationError",
+    "contain_internal_errors",
+    "contained_errors",
+    "is_fault_of_ours",
+    "report_internal_error",
+]
 
 _logger = logging.getLogger("agentgauge")
 
@@ -63,6 +70,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=contained_errors.forget)
 
 
+def is_fault_of_ours(error: BaseException) -> bool:
+    """Tell a fault to contain from what a signal handler of the host raised while we were at work (a deadline by ``alarm()``).
+
+    Such a handler is the one function that was given the very frame that it interrupted.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        interrupted, trace = trace.tb_frame, trace.tb_next
+        for value in trace.tb_frame.f_locals.values():
+            if value is interrupted or (type(value) is tuple and any(item is interrupted for item in value)):
+                return False
+    return isinstance(error, Exception)
+
+
 def report_internal_error(hook: str, error: Exception) -> None:
     """Count a fault of ours under ``hook`` and log it, at most once a minute for each hook.
 
@@ -72,9 +93,10 @@ def report_internal_error(hook: str, error: Exception) -> None:
         error: The exception that was caught.
 
     Raises:
-        Exception: ``error`` itself, only while ``agentgauge.testing.reraise_internal_errors()`` is active.
+        Exception: ``error`` itself, where a signal handler of the host raised it, or while
+            ``agentgauge.testing.reraise_internal_errors()`` is active.
     """
-    if contained_errors.is_reraising:
+    if contained_errors.is_reraising or not is_fault_of_ours(error):
         raise error
     with contextlib.suppress(Exception):  # a logging handler of the host's that raises must not reach its calls through us
         contained_errors.note(hook, error)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from agentgauge.catalogue import Outcome
 from agentgauge.errors import contained_errors
 from agentgauge.recording.agent_metrics import AgentMetricsCollector
-from agentgauge.recording.decorators import agent, task, track
+from agentgauge.recording.decorators import agent, task
 from agentgauge.recording.fleet import Fleet, _quantile, fleet
 from agentgauge.recording.outcome import Failure
 from agentgauge.recording.recorder import END, Recorder
+from agentgauge.recording.track import track
 from agentgauge.targets import Objective
 from agentgauge.testing import FakeClock, isolated, reraise_internal_errors
 

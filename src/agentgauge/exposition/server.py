@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["MetricsServer"]
 
 _CONNECTIONS = 16
+_LINGERING = 64  # clients that have their answer and keep their side open; more are cut off
 _REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _DROPPED_SECONDS = 0.25  # a thread that a collector of the host holds up does not end for being dropped
@@ -62,6 +63,7 @@ class MetricsServer:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(_CONNECTIONS)
+        self._lingering = threading.Semaphore(_LINGERING)
         self._connections: list[_Connection] = []
 
     @property
@@ -143,6 +145,7 @@ class MetricsServer:
         try:
             connection.thread.start()
         except RuntimeError:  # no thread can be had, or the interpreter is shutting down
+            self._slots.release()
             self._end(connection)
 
     def _run(self, connection: _Connection) -> None:
@@ -150,7 +153,12 @@ class MetricsServer:
             with contain_internal_errors("server"), contextlib.suppress(OSError):  # the client went away or was too slow
                 self._exchange(connection)
         finally:
-            self._end(connection)
+            self._slots.release()
+        if connection.is_answered and self._lingering.acquire(blocking=False):
+            with contain_internal_errors("server"), contextlib.suppress(OSError):
+                wire.drain(connection.arrival.sock)
+            self._lingering.release()
+        self._end(connection)
 
     def _exchange(self, connection: _Connection) -> None:
         sock, deadline = connection.arrival.sock, connection.arrival.since + _REQUEST_SECONDS
@@ -168,7 +176,6 @@ class MetricsServer:
                 response = answer(self._respond, request.method, request.target, request.headers)
         wire.send(sock, request, response, deadline, group_header())
         connection.is_answered = True
-        wire.drain(sock)
 
     def _lacks_certificate(self, sock: socket.socket) -> bool:
         is_asked = self._config.tls_client_ca_file is not None
@@ -186,7 +193,6 @@ class MetricsServer:
         with self._lock:
             self._connections.remove(connection)
             connection.arrival.sock.close()
-        self._slots.release()
 
     def _abandon(self) -> None:
         """Close, in a forked child, its copies of the parent's sockets, so that the parent's port ends with the parent."""

@@ -12,6 +12,7 @@ from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START, TARGET
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import (
+    abandon_span,
     close_span,
     keep_context,
     open_span,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import Target
     from agentgauge.recording.tracing import Scope
 
-__all__ = ["Call", "TrackedCall", "end_call"]
+__all__ = ["Call", "TrackedCall", "abandon_call", "end_call"]
 
 
 def end_call(
@@ -68,6 +69,15 @@ def end_call(
         report_internal_error("end", fault)
     if scope is not None and scope.is_recording:
         close_span(scope, failure, error)
+
+
+def abandon_call(record: Record | None, scope: Scope | None) -> None:
+    """Leave nothing open of a call whose start or end a signal handler cut short."""
+    if record is not None and record[END] is None:
+        record[ENDING] = UNTOLD, None
+        record[END] = record[START]
+    if scope is not None:
+        abandon_span(scope)
 
 
 def leave_agent(token: Token[str]) -> None:

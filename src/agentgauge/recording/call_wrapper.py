@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import linecache
+import re
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentgauge.errors import report_internal_error
-from agentgauge.recording.call import end_call
+from agentgauge.errors import is_fault_of_ours, report_internal_error
+from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.outcome import UNTOLD
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START
 from agentgauge.recording.site import current_agent
@@ -30,6 +31,9 @@ __all__ = ["NAMESPACE", "wrap_call"]
 
 NAMESPACE: dict[str, Any] = {
     "UNTOLD": UNTOLD,
+    "abandon_call": abandon_call,
+    "enter_agent": current_agent.set,
+    "is_fault_of_ours": is_fault_of_ours,
     "end_call": end_call,
     "open_span": open_span,
     "provider_cell": provider_cell,
@@ -46,9 +50,10 @@ def make(function, recorder, find_target, enter, get_agent):
         append, buffer, clock, relieve = recorder.append, recorder.buffer, recorder.clock, recorder.relieve
 
     {async_}def wrapper({declared}):
-        record = scope = token = None
+        record = scope = token = agent = None
         try:
-            target = find_target(get_agent())
+            agent = get_agent()
+            target = find_target(agent)
             if target is None:
                 target, token = enter({first})
             if provider_cell._TRACER_PROVIDER is not None:
@@ -57,13 +62,15 @@ def make(function, recorder, find_target, enter, get_agent):
             append(record)
             if len(buffer) > {soft_limit}:
                 relieve()
-        except Exception as fault:
+        except BaseException as fault:
+            if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
+                end_call(recorder, record, scope, token, fault)
+                if agent is not None:
+                    enter_agent(agent)
+                raise
             report_internal_error("start", fault)
-        except BaseException as interrupt:  # of a signal handler: the call does not begin
-            end_call(recorder, record, scope, token, interrupt)
-            raise
         try:
-            result = {await_}function({passed})
+            {begin}
         except BaseException as error:
             try:
                 end_call(recorder, record, scope, token, error)
@@ -71,14 +78,29 @@ def make(function, recorder, find_target, enter, get_agent):
                 if record is not None and record[{end}] is None:
                     record[{ending}] = UNTOLD, None
                     record[{end}] = record[{start}]
+                if token is not None:
+                    enter_agent(agent)
+            except BaseException:  # of a signal handler
+                abandon_call(record, scope)
+                if agent is not None:
+                    enter_agent(agent)
+                raise
             raise
-        if scope is not None or token is not None or record is None:
-            end_call(recorder, record, scope, token)
-            return result
         try:
-            record[{end}] = clock()
-        except Exception as fault:
-            record[{end}] = record[{start}]  # it still counts
+            if scope is not None or token is not None or record is None:
+                end_call(recorder, record, scope, token)
+            else:
+                record[{end}] = clock()
+        except BaseException as fault:
+            if record is not None and record[{end}] is None:
+                record[{end}] = record[{start}]  # it still counts
+            if token is not None:
+                enter_agent(agent)
+            if isinstance(fault, RecursionError):  # the stack is full: there is no way to tell more
+                return result
+            if not is_fault_of_ours(fault):
+                abandon_call(record, scope)
+                raise
             report_internal_error("end", fault)
         return result
 
@@ -121,8 +143,13 @@ def wrap_call(
 def _take_names(wrapper: Any, function: FunctionType) -> None:
     """Call the parameters of ``wrapper`` as those of ``function``, and give them its defaults."""
     count = _parameter_count(function.__code__)
-    names = function.__code__.co_varnames[:count] + wrapper.__code__.co_varnames[count:]
-    wrapper.__code__ = wrapper.__code__.replace(co_varnames=names)
+    code = wrapper.__code__
+    # The wrapper's own get names that no parameter can have: up to Python 3.12 a debugger that looks at the locals of a frame
+    # writes them back by name.
+    hidden = [f".{name}" for name in code.co_varnames[count:]]
+    wrapper.__code__ = code.replace(
+        co_varnames=(*function.__code__.co_varnames[:count], *hidden), co_freevars=tuple(f".{name}" for name in code.co_freevars)
+    )
     wrapper.__defaults__, wrapper.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
 
 
@@ -134,7 +161,7 @@ def _parameter_count(code: CodeType) -> int:
 def _shape(code: CodeType) -> _Shape:
     positional = [f"argument_{number}" for number in range(code.co_argcount)]
     keyword_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    if keyword_only and not _own_names().isdisjoint(keyword_only):
+    if keyword_only and not _own_names().union(positional).isdisjoint(keyword_only):
         return _ANY
     declared = positional.copy()
     if code.co_posonlyargcount:
@@ -147,13 +174,19 @@ def _shape(code: CodeType) -> _Shape:
     return _Shape(", ".join([*declared, *keyword_only, *double_starred]), ", ".join(passed), first)
 
 
+def _begin(shape: _Shape) -> str:
+    names = ", ".join(re.findall(r"[^\W\d]\w*", shape.declared))
+    forget = f"del {names}; " if names else ""  # the coroutine alone decides how long they live
+    return f"result = function({shape.passed}); {forget}result = await result"
+
+
 @functools.lru_cache(maxsize=1024)
 def _maker(shape: _Shape, *, is_coroutine: bool) -> CodeType:
     """Compile the template for functions or coroutine functions of a shape: code that defines ``make``."""
     text = _TEMPLATE.format(
         **shape._asdict(),
         async_="async " if is_coroutine else "",
-        await_="await " if is_coroutine else "",
+        begin=_begin(shape) if is_coroutine else f"result = function({shape.passed})",
         soft_limit=SOFT_LIMIT,
         start=START,
         end=END,

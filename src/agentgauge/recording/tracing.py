@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.series import Target
 
-__all__ = ["Scope", "close_span", "keep_context", "open_span", "provider_cell", "resume_span", "span_seconds", "suspend_span"]
+__all__ = [
+    "Scope",
+    "abandon_span",
+    "close_span",
+    "keep_context",
+    "open_span",
+    "provider_cell",
+    "resume_span",
+    "span_seconds",
+    "suspend_span",
+]
 
 
 class _PublicProvider:
@@ -69,8 +79,9 @@ class Scope:
 class _UnsampledRoot(trace_api.NonRecordingSpan):
     """A root that the sampler drops, as ``start_span`` makes it; its context is made when somebody asks, to hand it on."""
 
-    def __init__(self, trace_id: int) -> None:
+    def __init__(self, trace_id: int, ids: Any) -> None:
         self._trace_id = trace_id
+        self._ids = ids  # its own: the provider may be another when somebody asks
 
     def get_span_context(self) -> SpanContext:
         """Return the same context to whoever asks."""
@@ -78,10 +89,9 @@ class _UnsampledRoot(trace_api.NonRecordingSpan):
         return made or self.__dict__.setdefault("_context", self._make_context())  # another thread may ask meanwhile
 
     def _make_context(self) -> SpanContext:
-        ids = _tracing.ids
-        is_random = getattr(ids, "is_trace_id_random", bool)()
+        is_random = getattr(self._ids, "is_trace_id_random", bool)()
         flags = trace_api.TraceFlags(getattr(trace_api.TraceFlags, "RANDOM_TRACE_ID", 0) if is_random else 0)
-        return trace_api.SpanContext(self._trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags)
+        return trace_api.SpanContext(self._trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=flags)
 
     def __repr__(self) -> str:
         return f"NonRecordingSpan({self.get_span_context()!r})"
@@ -142,7 +152,7 @@ class _Tracing:
         """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
         trace_id = self.ids.generate_trace_id()
         if trace_id & _TRACE_ID_LIMIT >= bound:
-            return _UnsampledRoot(trace_id)
+            return _UnsampledRoot(trace_id, self.ids)
         tracer = copy.copy(self.tracer)
         tracer.id_generator = _GivenTraceId(self.ids, trace_id)
         span: Span = tracer.start_span(target.span_name, context, attributes=target.attributes)
@@ -179,6 +189,7 @@ def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
 
 def open_span(target: Target) -> Scope | None:
     """Start a span for a call and make it current; None where nobody listens, the sampler would say no, or tracing fails."""
+    context: context_api.Context | None = None
     try:
         provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
         if provider is not _tracing.provider:
@@ -197,7 +208,12 @@ def open_span(target: Target) -> Scope | None:
         scope.is_timed = True
         _tracing.seconds += (time.thread_time() - began) * _SPANS_A_SAMPLE
         return scope
-    except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
+    except BaseException as fault:  # a fault of tracing must cost neither the host nor the metrics
+        if context is not None:  # the span may be current already
+            with contextlib.suppress(Exception):
+                _set_context(context)
+        if not isinstance(fault, Exception):  # of a signal handler
+            raise
         report_internal_error("span_start", fault)
         return None
 
@@ -213,7 +229,7 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
         else:
             inner = trace_api.set_span_in_context(span, context)
         return Scope(span, inner, type(span) is not _UnsampledRoot and span.is_recording())
-    except Exception:
+    except BaseException:
         span.end()  # nobody else will
         raise
 
@@ -243,6 +259,14 @@ def suspend_span(scope: Scope) -> None:
         with contextlib.suppress(Exception):  # the host's own context is worth a second try
             outer = scope.token.old_value
             _set_context(context_api.Context() if outer is Token.MISSING else outer)
+
+
+def abandon_span(scope: Scope) -> None:
+    """Take a span back whose call a signal handler cut short, as far as that is not done yet."""
+    outer = scope.token.old_value
+    _set_context(context_api.Context() if outer is Token.MISSING else outer)
+    if scope.span.is_recording():
+        scope.span.end()
 
 
 def resume_span(scope: Scope) -> None:

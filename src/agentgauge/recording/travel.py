@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_sites_portable"]
 
+_reduce_others = copyreg.dispatch_table.get(ContextVar)
+
 
 def make_sites_portable() -> None:
     """Tell pickle how what wrappers keep at hand travels; for once in the life of the process."""
@@ -29,7 +31,7 @@ def make_sites_portable() -> None:
     copyreg.pickle(Buffer, _reduce_buffer)
     copyreg.pickle(Site, _reduce_site)
     copyreg.pickle(Targets, _reduce_targets)
-    copyreg.pickle(ContextVar, _reduce_context_variable)  # anybody else's is refused as before
+    copyreg.pickle(ContextVar, _reduce_context_variable)  # anybody else's goes where it went before
 
 
 def _reduce_recorder(recorder: Recorder) -> Reduced:
@@ -51,7 +53,9 @@ def _reduce_targets(_targets: Targets) -> Reduced:
     return Targets, ()  # found anew over there
 
 
-def _reduce_context_variable(variable: ContextVar[Any]) -> Reduced:
+def _reduce_context_variable(variable: ContextVar[Any]) -> Any:
+    if variable is not current_agent and _reduce_others is not None:
+        return _reduce_others(variable)
     _refuse_unless(variable is current_agent, variable)
     return _current_agent, ()
 

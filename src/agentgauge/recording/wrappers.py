@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.recording.call import Call
@@ -35,6 +36,8 @@ def wrap_function(function: Callable[..., Any], site: Site) -> Callable[..., Any
         wrapper = _wrap_async_generator(function, site)
     elif inspect.isgeneratorfunction(implementation):
         wrapper = _wrap_generator(function, site)
+        if implementation.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:
+            wrapper = types.coroutine(wrapper)
     elif inspect.iscoroutinefunction(implementation) or inspect.iscoroutinefunction(function):
         wrapper = wrap_call(function, site, is_coroutine=True)
     else:
