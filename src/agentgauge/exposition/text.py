@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_latest_openmetrics
@@ -12,7 +12,6 @@ from prometheus_client.utils import floatToGoString
 from agentgauge.catalogue import Kind
 from agentgauge.errors import contain_internal_errors
 from agentgauge.exposition.families import is_named, merge
-from agentgauge.recording.points import HistogramPoint
 from agentgauge.recording.recorded_family import RecordedFamily
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _CHUNK_LENGTH = 65536  # one C call over it (join, encode, compress) holds up other threads for well under a millisecond
+_POINTS_A_PIECE = 64
 _LABELS = "\0"  # stands in a template for a child's labels
 _FIRST_LONG_NUMBER = 1e6  # from here on prometheus_client writes an exponent, as Go does
 _long_number: Callable[[float], str] = floatToGoString  # prometheus_client does not type it
@@ -106,21 +106,27 @@ class _Alone:
 def _recorded(metric: RecordedFamily, *, openmetrics: bool) -> Iterator[str]:
     family = metric.family
     yield _metadata(family, openmetrics=openmetrics)
+    points: Iterator[Any] = metric.points()
+    if family.kind is Kind.HISTOGRAM:
+        yield from _histograms(family, points, openmetrics=openmetrics)
+        return
+    name = family.name
+    while some := list(islice(points, _POINTS_A_PIECE)):
+        yield "".join(
+            [f"{name}{{{text}}} {_number(value)}\n" if text else f"{name} {_number(value)}\n" for text, _, value in some]
+        )
+
+
+def _histograms(family: Family, points: Iterator[Any], *, openmetrics: bool) -> Iterator[str]:
     labelled, bare = _template(family, _LABELS), _template(family, "")
-    for point in metric.points():
-        if isinstance(point, HistogramPoint):
-            template = labelled if point.label_text else bare
-            values: list[object] = list(accumulate(point.counts))
-            total = values[-1]
-            if openmetrics:
-                for index, exemplar in point.exemplars.items():
-                    values[index] = f"{values[index]}{_exemplar(exemplar)}"
-            text = template % (*values, total, _number(point.sum))
-            yield text.replace(_LABELS, point.label_text)  # after the values, so that no label is read as a format
-        elif point.label_text:
-            yield f"{family.name}{{{point.label_text}}} {_number(point.value)}\n"
-        else:
-            yield f"{family.name} {_number(point.value)}\n"
+    for label_text, _, counts, total_value, exemplars in points:
+        values: list[object] = list(accumulate(counts))
+        total = values[-1]
+        if openmetrics:
+            for index, exemplar in exemplars.items():
+                values[index] = f"{values[index]}{_exemplar(exemplar)}"
+        text = (labelled if label_text else bare) % (*values, total, _number(total_value))
+        yield text.replace(_LABELS, label_text)  # after the values, so that no label is read as a format
 
 
 def _metadata(family: Family, *, openmetrics: bool) -> str:

@@ -127,11 +127,13 @@ class CallSeries:
         bounds = self.bounds
         counts = self.success.counts.copy()
         longest = max(durations)
-        index = bisect_left(bounds, min(durations))
-        if index == bisect_left(bounds, longest) and longest <= self.latency_objective_seconds:
+        index = bisect_left(bounds, longest)
+        is_in_one = index == 0 or index == bisect_left(bounds, min(durations))
+        if is_in_one and longest <= self.latency_objective_seconds:
             counts[index] += len(durations)
             return counts, self.missed
         durations.sort()
+        index = bisect_left(bounds, durations[0])
         first, last = 0, len(durations)
         while first < last:
             end = bisect_right(durations, bounds[index], first) if index < len(bounds) else last
