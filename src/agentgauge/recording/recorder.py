@@ -41,6 +41,8 @@ _BATCH = 2_048
 _PENDING_A_SERIES = 16  # durations that series gather on average before they are counted
 _MOST_PENDING = 16_384
 _NONE: dict[int, Exemplar] = {}
+_CALLS_A_YIELD = 1_024
+_YIELD_SECONDS = 0.005  # the interval after which CPython lets another thread run
 _RELIEFS_A_SAMPLE = 32  # of so many drains by callers one is timed
 _LOCK_TIMEOUT_SECONDS = 1.0
 _SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
@@ -152,19 +154,27 @@ class Recorder:
         """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
         self.observations.append((family, labels, value))
         if len(self.observations) > SOFT_LIMIT:
-            self._hold_and(self._fold_observations, is_waiting=False)
+            self._hold_and(self._fold_observations, 0)
 
     # --- draining ---------------------------------------------------------------------------------------------------------
 
     def relieve(self) -> None:
-        """Drain on behalf of a caller that has appended a record and finds the buffer long; never waits below the hard limit."""
+        """Drain on behalf of a caller that has appended a record and finds the buffer long.
+
+        Below the hard limit it waits only where another thread is at it, for one call in so many and a moment: that thread was
+        interrupted by this one, and goes on when this one gives way.
+        """
         length = len(self.buffer)
-        if self._is_draining and length < HARD_LIMIT:  # a thread that drains was interrupted by this one
-            return
-        must_wait = length > HARD_LIMIT and not sys.is_finalizing()
+        seconds = 0.0
+        if length > HARD_LIMIT:
+            seconds = _LOCK_TIMEOUT_SECONDS
+        elif self._is_draining:
+            if length % _CALLS_A_YIELD:
+                return
+            seconds = _YIELD_SECONDS
         self._reliefs += 1
         fold = self._fold_batch if self._reliefs % _RELIEFS_A_SAMPLE else self._fold_batch_timed
-        if not self._hold_and(fold, is_waiting=must_wait) and length > 2 * HARD_LIMIT:
+        if not self._hold_and(fold, seconds) and length > 2 * HARD_LIMIT:
             try:
                 self.buffer.pop()
                 with self._counting:
@@ -183,24 +193,26 @@ class Recorder:
 
     def _repeat(self, fold: Callable[[], None], count: int) -> None:
         for _ in range(0, count, _BATCH):
-            if not self._hold_and(fold, is_waiting=True):
+            if not self._hold_and(fold):
                 break
 
     def note_overhead(self, part: str, cpu_seconds: float) -> None:
         """Count CPU time that agentgauge spent, under one of ``catalogue.OVERHEAD_PARTS``."""
         self.observe(catalogue.OVERHEAD, (("part", part),), cpu_seconds)
 
-    def _hold_and(self, action: Callable[[], None], *, is_waiting: bool) -> bool:
+    def _hold_and(self, action: Callable[[], None], seconds: float = _LOCK_TIMEOUT_SECONDS) -> bool:
         """Run ``action`` while holding the drain; False where another holds it, or this thread itself, further up."""
         lock, is_held_here = self.lock, self._is_held_here
         # A thread that is interrupted while it drains (signal handler, GC callback) must not wait for itself.
         if is_held_here():
             return False
         try:
-            is_waiting = is_waiting and not sys.is_finalizing()  # a thread that is gone never lets go
-            if not (lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS) if is_waiting else lock.acquire(blocking=False)):
-                return False
+            is_waiting = seconds and not sys.is_finalizing()  # a thread that is gone never lets go
+            # Said before it is so: this thread is likely to be interrupted as soon as it has the lock. Said in vain, where
+            # another has just let go, it costs no more than a later drain.
             self._is_draining = True
+            if not (lock.acquire(timeout=seconds) if is_waiting else lock.acquire(blocking=False)):
+                return False
             action()
             return True
         finally:
@@ -229,7 +241,7 @@ class Recorder:
         def copy() -> None:
             records.extend(self.open)
 
-        if not self._hold_and(copy, is_waiting=True):
+        if not self._hold_and(copy):
             copy()
         return records
 
@@ -254,7 +266,7 @@ class Recorder:
                 for child in children
             )
 
-        if not self._hold_and(copy, is_waiting=True):
+        if not self._hold_and(copy):
             copy()
         return points
 
