@@ -319,3 +319,9 @@ def test_a_threshold_that_is_given_twice_is_refused():
     limit = Threshold("process_open_fds", 5)
     with pytest.raises(ConfigurationError, match="is given twice"):
         start(port=0, thresholds=[limit, Threshold("process_open_fds", 6)])
+
+
+def test_what_is_disabled_starts_whatever_else_is_set(monkeypatch):
+    monkeypatch.setenv("AGENTGAUGE_DISABLED", "true")
+    monkeypatch.setenv("AGENTGAUGE_PORT", "abc")
+    assert agentgauge.start().url is None

@@ -13,6 +13,7 @@ from agentgauge.fork_gate import ForkGate
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import TypeGuard
 
 __all__ = [
     "AgentgaugeError",
@@ -70,7 +71,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=contained_errors.forget)
 
 
-def is_fault_of_ours(error: BaseException) -> bool:
+def is_fault_of_ours(error: BaseException) -> TypeGuard[Exception]:
     """Tell a fault to contain from what a signal handler of the host raised while we were at work (a deadline by ``alarm()``).
 
     Such a handler is the one function that was given the very frame that it interrupted.

@@ -192,7 +192,7 @@ def start(
             started.
     """
     global _running  # noqa: PLW0603 - at most one runs in a process
-    config = Config.load(**settings)
+    config = Config() if is_disabled() else Config.load(**settings)  # the way past a setting that cannot work, too
     limits = DEFAULT_THRESHOLDS if thresholds is None else _checked(thresholds)
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")

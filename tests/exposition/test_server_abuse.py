@@ -75,6 +75,23 @@ def test_three_hundred_clients_that_send_a_byte_a_second_delay_no_scrape_by_a_se
     wait_until(lambda: len(connection_threads()) == 1 and open_descriptors() <= before)
 
 
+def test_three_hundred_clients_that_have_their_answer_and_keep_their_side_open_delay_no_scrape(serve):
+    server = serve(registry_of(task_durations(100)))
+    before = open_descriptors()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(server.address, timeout=8)) for _ in range(300)]
+        for client in clients:
+            client.sendall(REQUEST)
+        started = time.monotonic()
+        response, page = get(server)
+        assert time.monotonic() - started < 3
+        assert (response.status, page.count(b"_count{")) == (200, 100)
+        assert len(connection_threads()) <= 1 + 16 + 64
+        answers = [client.recv(1000) for client in clients]
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 300
+    wait_until(lambda: len(connection_threads()) == 1 and open_descriptors() <= before)
+
+
 def test_a_client_that_is_slow_but_in_time_is_answered_when_many_others_wait(serve):
     server = serve()
     with socket.create_connection(server.address, timeout=8) as sock, contextlib.ExitStack() as stack:

@@ -284,6 +284,27 @@ async def test_an_interrupt_while_a_call_begins_passes_and_ends_the_call(fresh, 
     assert len(spans.get_finished_spans()) == 1
 
 
+def test_an_interrupt_while_a_tracked_block_begins_passes_and_ends_the_call(fresh, spans):
+    append = fresh.recorder.append
+
+    def interrupt(record):
+        append(record)
+        raise KeyboardInterrupt
+
+    def enter():
+        with pytest.raises(KeyboardInterrupt), track("scout", "work"):
+            pytest.fail("the block ran")
+        return current_agent.get(), trace.get_current_span()
+
+    fresh.recorder.append = interrupt
+    assert contextvars.copy_context().run(enter) == ("", trace.INVALID_SPAN)
+    fresh.recorder.append = append
+
+    fresh.recorder.drain()
+    assert not fresh.recorder.open
+    assert len(spans.get_finished_spans()) == 1
+
+
 @pytest.mark.parametrize("spare", range(12))
 async def test_a_full_stack_leaves_no_call_in_progress(fresh, spare):
     def undecorated(spare, function, depth):
@@ -305,6 +326,45 @@ async def test_a_full_stack_leaves_no_call_in_progress(fresh, spare):
     for name in ("work", "work_async"):
         assert fresh.value("agent_tasks_in_progress", agent_task=name) == 0
         assert fresh.value(TASK_COUNT, agent_task=name, outcome="success") == 0
+
+
+@pytest.mark.parametrize("has_sdk", [False, True], ids=["no SDK", "SDK"])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+def test_a_host_that_just_fits_on_the_stack_gets_its_result_and_the_agent_is_left(fresh, set_provider, kind, has_sdk):
+    if has_sdk:
+        set_provider()
+    ran, returned = [], []
+    limit = sys.getrecursionlimit()
+
+    def body():
+        ran.append(depth)
+
+    async def body_async():
+        ran.append(depth)
+
+    work = agent("scout")(body if kind == "plain" else body_async)
+
+    def call_at(frames):
+        if frames:
+            return call_at(frames - 1)
+        if kind == "plain":
+            return work()
+        try:
+            return work().send(None)
+        except StopIteration as stop:
+            return stop.value
+
+    for depth in range(limit - 200, limit):
+        with contextlib.suppress(RecursionError):
+            call_at(depth)
+            returned.append(depth)
+        assert current_agent.get() == "", f"{limit - depth} frames were left"
+        assert trace.get_current_span() is trace.INVALID_SPAN, f"{limit - depth} frames were left"
+
+    assert returned == ran
+    assert 0 < len(returned) < 200  # the stack was full for some
+    fresh.recorder.drain()
+    assert not fresh.recorder.open
 
 
 def test_in_tests_a_fault_can_be_made_to_surface(fresh):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 from callable_shapes import SHAPES, finish, method, plain_function, takes_two_seconds, whole_class
 
@@ -12,6 +14,10 @@ TASK_SUM = "agent_task_duration_seconds_sum"
 RUN_COUNT = "gen_ai_invoke_agent_duration_seconds_count"
 
 OBJECTIVE = Objective(success_ratio=0.99, latency_seconds=1.5)
+
+
+def samples(fresh, name):
+    return [sample for metric in fresh.registry.collect() for sample in metric.samples if sample.name == name]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -83,6 +89,39 @@ def test_a_bare_agent_bears_the_name_of_what_it_decorates(fresh, shape):
 
     name = "Worker" if shape is whole_class else "work"
     assert fresh.value(RUN_COUNT, gen_ai_agent_name=name) == 1
+
+
+@pytest.mark.parametrize(
+    ("decorator", "count"),
+    [
+        (task, TASK_COUNT),
+        (agent("scout"), RUN_COUNT),
+        (tool, "gen_ai_execute_tool_duration_seconds_count"),
+        (workflow, "gen_ai_invoke_workflow_duration_seconds_count"),
+    ],
+    ids=["task", "agent", "tool", "workflow"],
+)
+async def test_a_generator_that_is_made_a_coroutine_stays_awaitable_and_is_measured(fresh, decorator, count):
+    @decorator
+    @types.coroutine
+    def work(result):
+        yield
+        return result
+
+    assert await work(42) == 42
+
+    assert [sample.value for sample in samples(fresh, count) if sample.value] == [1]
+
+
+def test_a_function_whose_keyword_only_parameter_is_called_as_ours_is_measured(fresh):
+    @task
+    def work(first, second=2, *, argument_0=3, argument_1=4):
+        return first, second, argument_0, argument_1
+
+    assert work(1) == (1, 2, 3, 4)
+    assert work(1, 5, argument_1=6, argument_0=7) == (1, 5, 7, 6)
+
+    assert fresh.value(TASK_COUNT, agent_task="work", outcome="success") == 2
 
 
 # --- what is refused ---

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import subprocess
+import sys
 import typing
 
 import cloudpickle
@@ -160,6 +162,25 @@ def test_a_decorated_function_that_no_module_holds_travels_by_value_and_records_
 
 def answer():
     return 42
+
+
+def test_the_hosts_own_way_to_pickle_context_variables_is_kept():
+    program = """
+import copyreg, pickle
+from contextvars import ContextVar
+import cloudpickle
+hosts = ContextVar("hosts")
+def find(): return hosts
+copyreg.pickle(ContextVar, lambda variable: (find, ()))
+from agentgauge import agent
+from agentgauge.recording.site import current_agent
+assert pickle.loads(pickle.dumps(hosts)) is hosts
+assert pickle.loads(pickle.dumps(current_agent)) is current_agent
+work = agent("scout")(lambda: current_agent.get())
+assert cloudpickle.loads(cloudpickle.dumps(work))() == "scout"
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 # --- switched off ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
@@ -258,6 +258,25 @@ def test_an_unsampled_root_still_hands_its_trace_on(fresh, set_provider):
     context = work()
     assert context.is_valid
     assert not context.trace_flags.sampled
+
+
+def test_an_unsampled_root_whose_provider_is_exchanged_meanwhile_still_hands_its_trace_on(fresh, set_provider, monkeypatch):
+    set_provider(ParentBased(TraceIdRatioBased(0.0)))
+
+    @task
+    def work():
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
+        explore()  # from here on the next provider is the known one
+        carrier = {}
+        propagate.inject(carrier)
+        return carrier["traceparent"]
+
+    _, trace_id, span_id, flags = work().split("-")
+
+    assert int(trace_id, 16)
+    assert int(span_id, 16)
+    assert not int(flags, 16) & TraceFlags.SAMPLED
+    assert trace.get_current_span() is trace.INVALID_SPAN
 
 
 def host_span(*, is_sampled, is_remote=False):

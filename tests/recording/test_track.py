@@ -199,3 +199,11 @@ def test_leaving_twice_counts_once(fresh):
 
     assert count(fresh, "success") == 1
     assert fresh.value("agentgauge_events_recorded_total") == 1
+
+
+def test_a_wrong_objective_is_reported_and_costs_no_call(fresh):
+    with track("scout", "rerank", objective=0.99):
+        pass
+
+    assert fresh.value("agent_task_duration_seconds_count", agent_task="rerank", gen_ai_agent_name="scout", outcome="success") == 1
+    assert fresh.value("agentgauge_internal_errors_total", hook="start") == 1

@@ -265,6 +265,22 @@ async def test_a_generator_keeps_neither_its_arguments_nor_its_items_longer_than
         gc.enable()
 
 
+async def test_a_coroutine_keeps_its_arguments_no_longer_than_it_wants():
+    @task
+    async def work(thing, *others, key, **more):
+        gone = [weakref.ref(given) for given in (thing, *others, key, *more.values())]
+        del thing, others, key, more
+        await asyncio.sleep(0)
+        return [reference() for reference in gone]
+
+    gc.disable()
+    try:
+        assert await work(Thing(), Thing(), key=Thing(), other=Thing()) == [None] * 4
+        assert await work(Thing(), key=Thing()) == [None] * 2
+    finally:
+        gc.enable()
+
+
 def test_a_decorated_function_that_is_dropped_is_freed_with_its_site(fresh):
     def work():
         return 1

@@ -6,7 +6,7 @@ from contextvars import Token
 from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import TASK_RETRIES, Outcome
-from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
+from agentgauge.errors import ConfigurationError, contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START, TARGET
@@ -93,20 +93,24 @@ def leave_agent(token: Token[str]) -> None:
 
 
 class Call:
-    """One call of a generator, or of ``track``; no method raises."""
+    """One call of a generator, or of ``track``; no method raises but what a signal handler of the host raised meanwhile."""
 
-    __slots__ = ("_agent", "_record", "_recorder", "_scope", "_token")
+    __slots__ = ("_agent", "_outer", "_record", "_recorder", "_scope", "_token")
 
-    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]] | None) -> None:
-        """Start the call; ``enter`` finds its target, and what leaves the agent where it entered one; None records nothing."""
+    def __init__(self, recorder: Recorder) -> None:
+        """Make one that has not begun."""
         self._recorder = recorder
         self._record: Record | None = None
         self._scope: Scope | None = None
         self._token: Token[str] | None = None
         self._agent: str | None = None
-        if enter is None:
-            return
+        self._outer: str | None = None  # the agent to go back to, until the token tells it
+
+    def begin(self, enter: Callable[[], tuple[Target, Token[str] | None]]) -> None:
+        """Start the call; ``enter`` finds its target, and what leaves the agent where it entered one."""
+        recorder = self._recorder
         try:
+            self._outer = current_agent.get()
             target, self._token = enter()
             if self._token is not None:
                 self._agent = current_agent.get()
@@ -117,11 +121,11 @@ class Call:
             recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:
                 recorder.relieve()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        except BaseException as fault:  # a fault of ours must not reach the host
+            if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
+                self.end(fault)
+                raise
             report_internal_error("start", fault)
-        except BaseException as interrupt:  # of a signal handler: the call does not begin
-            self.end(interrupt)
-            raise
 
     def suspend(self) -> None:
         """Give the consumer its own context back between two items, and keep that of the generator for its next step."""
@@ -132,7 +136,7 @@ class Call:
             with contain_internal_errors("agent_leave"):
                 self._agent = current_agent.get()
             leave_agent(self._token)
-            self._token = None
+        self._token = self._outer = None
 
     def resume(self) -> None:
         """Take the call's context up again for the next step."""
@@ -144,8 +148,22 @@ class Call:
 
     def end(self, error: BaseException | None = None, failure: Failure | None = None) -> None:
         """End the call with the exception that left it, or with the failure that the program states."""
-        end_call(self._recorder, self._record, self._scope, self._token, error, failure)
-        self._record = self._scope = self._token = None
+        try:
+            end_call(self._recorder, self._record, self._scope, self._token, error, failure)
+        except BaseException:  # of a signal handler
+            self.abandon()
+            raise
+        self._record = self._scope = self._token = self._outer = None
+
+    def abandon(self) -> None:
+        """Leave nothing open of a call that a signal handler of the host cut short; nothing to do after its end."""
+        record, scope, token, outer = self._record, self._scope, self._token, self._outer
+        self._record = self._scope = self._token = self._outer = None
+        if token is not None:
+            outer = "" if token.old_value is Token.MISSING else token.old_value
+        abandon_call(record, scope)
+        if outer is not None:
+            current_agent.set(outer)
 
 
 class TrackedCall(Call):
@@ -153,8 +171,8 @@ class TrackedCall(Call):
 
     __slots__ = ("_failure",)
 
-    def __init__(self, recorder: Recorder, enter: Callable[[], tuple[Target, Token[str] | None]] | None) -> None:
-        super().__init__(recorder, enter)
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
         self._failure: Failure | None = None
 
     def set_outcome(self, outcome: str, *, error_type: str | None = None) -> None:

@@ -62,6 +62,10 @@ def make(function, recorder, find_target, enter, get_agent):
             append(record)
             if len(buffer) > {soft_limit}:
                 relieve()
+        except RecursionError:  # the stack is full: there is no way to tell more
+            if agent is not None:
+                enter_agent(agent)
+            token = None
         except BaseException as fault:
             if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
                 end_call(recorder, record, scope, token, fault)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentgauge.config import is_disabled
-from agentgauge.errors import contain_internal_errors
+from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
 from agentgauge.recording.call import TrackedCall
 from agentgauge.recording.collector import RecorderCollector as _  # noqa: F401 - loaded now, so that the first block does not
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.site import current_agent
+from agentgauge.targets import Objective
 
 if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
     from agentgauge.recording.series import Target
-    from agentgauge.targets import Objective
 
 __all__ = ["track"]
 
@@ -38,15 +38,24 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
     def __init__(self, agent: str, task: str, *, objective: Objective | None = None) -> None:
         self._agent = ""
         self._task = "unknown"
-        self._objective = objective
+        self._objective = objective if isinstance(objective, Objective) else None
         with contain_internal_errors("start"):
+            if objective is not None and self._objective is None:  # in the middle of a program that is no reason to raise
+                report_internal_error("start", ConfigurationError(f"objective={objective!r}: give an Objective, or leave it out"))
             self._agent = clean_label(agent) if agent else ""
             self._task = clean_label(task) or "unknown"
 
     def __enter__(self) -> TrackedCall:
         """Start the call."""
-        self._call = TrackedCall(default_recorder(), None if is_disabled() else self._find_target)
-        return self._call
+        self._call = TrackedCall(default_recorder())
+        if is_disabled():
+            return self._call
+        try:
+            self._call.begin(self._find_target)
+            return self._call
+        except BaseException:  # of a signal handler
+            self._call.abandon()
+            raise
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
         """End the call; an exception passes through."""

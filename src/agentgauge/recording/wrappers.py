@@ -52,69 +52,79 @@ def wrap_function(function: Callable[..., Any], site: Site) -> Callable[..., Any
 
 def _wrap_generator(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        call = Call(site.recorder, functools.partial(site.enter, args))
-        value = thrown = None
-        is_closing = False
+        call = Call(site.recorder)
         try:
-            generator = function(*args, **kwargs)
-        except BaseException as error:
-            call.end(error)
-            raise
-        del args, kwargs  # the generator alone decides how long they live
-        while True:
+            call.begin(functools.partial(site.enter, args))
+            value = thrown = None
+            is_closing = False
             try:
-                item = generator.send(value) if thrown is None else generator.throw(thrown)
-            except StopIteration as stop:
-                call.end(GeneratorExit() if is_closing else None)
-                return stop.value
+                generator = function(*args, **kwargs)
             except BaseException as error:
-                thrown = None  # or the frame and the exception would keep each other alive
                 call.end(error)
                 raise
-            call.suspend()
-            value = thrown = None
-            try:
-                value = yield item
-            except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
-                thrown = error
-                is_closing = isinstance(error, GeneratorExit)
-            item = None  # its consumer alone decides how long it lives
-            call.resume()
+            del args, kwargs  # the generator alone decides how long they live
+            while True:
+                try:
+                    item = generator.send(value) if thrown is None else generator.throw(thrown)
+                except StopIteration as stop:
+                    call.end(GeneratorExit() if is_closing else None)
+                    return stop.value
+                except BaseException as error:
+                    thrown = None  # or the frame and the exception would keep each other alive
+                    call.end(error)
+                    raise
+                call.suspend()
+                value = thrown = None
+                try:
+                    value = yield item
+                except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
+                    thrown = error
+                    is_closing = isinstance(error, GeneratorExit)
+                item = None  # its consumer alone decides how long it lives
+                call.resume()
+        except BaseException:  # what left the generator, after its end; or what a signal handler raised before
+            call.abandon()
+            raise
 
     return wrapper
 
 
 def _wrap_async_generator(function: Callable[..., Any], site: Site) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        call = Call(site.recorder, functools.partial(site.enter, args))
-        is_closing = False
+        call = Call(site.recorder)
         try:
-            generator = function(*args, **kwargs)
-            step: Any = _first_step(generator)
-        except BaseException as error:
-            call.end(error)
-            raise
-        del args, kwargs  # the generator alone decides how long they live
-        while True:
+            call.begin(functools.partial(site.enter, args))
+            is_closing = False
             try:
-                item = await step
-            except StopAsyncIteration:
-                call.end(GeneratorExit() if is_closing else None)
-                return
+                generator = function(*args, **kwargs)
+                step: Any = _first_step(generator)
             except BaseException as error:
-                thrown = step = None  # or the frame and the exception would keep each other alive
                 call.end(error)
                 raise
-            call.suspend()
-            value = thrown = step = None
-            try:
-                value = yield item
-            except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
-                thrown = error
-                is_closing = isinstance(error, GeneratorExit)
-            item = None  # its consumer alone decides how long it lives
-            call.resume()
-            step = generator.asend(value) if thrown is None else generator.athrow(thrown)
+            del args, kwargs  # the generator alone decides how long they live
+            while True:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    call.end(GeneratorExit() if is_closing else None)
+                    return
+                except BaseException as error:
+                    thrown = step = None  # or the frame and the exception would keep each other alive
+                    call.end(error)
+                    raise
+                call.suspend()
+                value = thrown = step = None
+                try:
+                    value = yield item
+                except BaseException as error:  # noqa: BLE001 - it is the generator's, and goes on to it
+                    thrown = error
+                    is_closing = isinstance(error, GeneratorExit)
+                item = None  # its consumer alone decides how long it lives
+                call.resume()
+                step = generator.asend(value) if thrown is None else generator.athrow(thrown)
+        except BaseException:  # what left the generator, after its end; or what a signal handler raised before
+            call.abandon()
+            raise
 
     return wrapper
 
