@@ -1,13 +1,20 @@
-"""What a decorated call costs when 1,000 asyncio tasks or 8 threads make them at once, against one caller's."""
+"""What a decorated call costs when 1,000 asyncio tasks or 8 threads make them at once, against one caller's.
+
+Run as a script, with ``tasks`` or ``threads`` and a number of rounds, it prints both: a process of its own, since what
+others leave on the heap is looked through by the garbage collections of a thousand open calls.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import threading
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 import agentgauge
+from fresh import run_fresh
 from measure import Subject, measure
 from rows import Row, Suite
 from subjects import OurSeries, loop, work
@@ -82,14 +89,14 @@ def _in_threads(function: Callable[[int], Any]) -> Callable[[int], None]:
     return run
 
 
-def _row(name: str, against: str, subjects: tuple[Subject, Subject, Subject, Subject], calls: int, rounds: int) -> Row:
+def _added(subjects: tuple[Subject, Subject, Subject, Subject], calls: int, rounds: int) -> tuple[float, float]:
+    """Return what is added to a call of many, and to one of a single caller, in nanoseconds."""
     figures = measure(subjects, calls=calls, rounds=rounds)
     bare, ours, bare_alone, ours_alone = (figures[subject.name].best for subject in subjects)
-    many, one = ours - bare, ours_alone - bare_alone
-    return Row(name, many / one, many, one, "ns", against)
+    return ours - bare, ours_alone - bare_alone
 
 
-def _measure_tasks(_names: Collection[str], effort: Effort) -> list[Row]:
+def _tasks(rounds: int) -> tuple[float, float]:
     ours = agentgauge.task("work")(_hold)
     subjects = (
         Subject("tasks: bare", _in_tasks(_hold)),
@@ -97,10 +104,10 @@ def _measure_tasks(_names: Collection[str], effort: Effort) -> list[Row]:
         Subject("one task: bare", _alone(_hold)),
         Subject("one task: ours", _alone(ours), _SERIES.settle),
     )
-    return [_row("1,000 concurrent asyncio tasks", "one caller", subjects, _TASKS * _CALLS_A_TASK, effort.rounds)]
+    return _added(subjects, _TASKS * _CALLS_A_TASK, rounds)
 
 
-def _measure_threads(_names: Collection[str], effort: Effort) -> list[Row]:
+def _threads(rounds: int) -> tuple[float, float]:
     ours = agentgauge.task("work")(work)
     subjects = (
         Subject("threads: bare", _in_threads(work)),
@@ -108,10 +115,21 @@ def _measure_threads(_names: Collection[str], effort: Effort) -> list[Row]:
         Subject("one thread: bare", loop(work)),
         Subject("one thread: ours", loop(ours), _SERIES.settle),
     )
-    return [_row("8 threads", "one caller", subjects, _THREADS * _CALLS_A_THREAD, max(3, effort.rounds // 3))]
+    return _added(subjects, _THREADS * _CALLS_A_THREAD, max(3, rounds // 3))
 
 
-SUITES = (
-    Suite(("1,000 concurrent asyncio tasks",), _measure_tasks),
-    Suite(("8 threads",), _measure_threads),
-)
+_FIGURES = {"tasks": _tasks, "threads": _threads}
+
+
+def _suite(name: str, figures: str) -> Suite:
+    def measured(_names: Collection[str], effort: Effort) -> list[Row]:
+        many, one = run_fresh("concurrency.py", figures, effort.rounds)
+        return [Row(name, many / one, many, one, "ns", "one caller")]
+
+    return Suite((name,), measured)
+
+
+SUITES = (_suite("1,000 concurrent asyncio tasks", "tasks"), _suite("8 threads", "threads"))
+
+if __name__ == "__main__":
+    print(json.dumps(_FIGURES[sys.argv[1]](int(sys.argv[2]))))
