@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["render", "shortest_call_microseconds"]
 
 _CALLS_FOR_5_PERCENT = 20
+_LONG = 1000  # from here on digits behind the point tell nothing
 _HEAD = """\
 | | agentgauge | the same by | ratio | bar | under 5 % of a call from |
 |---|---|---|---|---|---|"""
@@ -43,7 +44,9 @@ def _line(row: Row) -> str:
 
 
 def _amount(value: float, unit: str) -> str:
-    return f"{value / 1e3:.2f} µs" if unit == "ns" else f"{value:.3g} {unit}"
+    if unit == "ns":
+        return f"{value / 1e3:.2f} µs"
+    return f"{value:,.0f} {unit}" if value >= _LONG else f"{value:.3g} {unit}"
 
 
 def _code(name: str) -> str:

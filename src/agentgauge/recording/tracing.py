@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import random
 import sys
 import time
 from contextvars import Token
@@ -121,6 +123,7 @@ class _Tracing:
         self.provider: TracerProvider | None = None
         self.tracer: Any = None
         self.ids: Any = None
+        self.draw_trace_id: Callable[[], int] = int
         self.is_enabled: Callable[[], bool] = _yes
         self.is_unsampled_parent_final = False
         self.unsampled_context: context_api.Context | None = None
@@ -132,6 +135,7 @@ class _Tracing:
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
         self.ids = getattr(tracer, "id_generator", None)
+        self.draw_trace_id = _trace_ids_of(self.ids)
         self.is_enabled = getattr(tracer, "_is_enabled", _yes)
         self.is_unsampled_parent_final, self.root_bound = _known_decisions(tracer)
         self.unsampled_context = None
@@ -150,7 +154,7 @@ class _Tracing:
 
     def start_root(self, target: Target, context: context_api.Context, bound: int) -> Span:
         """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
-        trace_id = self.ids.generate_trace_id()
+        trace_id = self.draw_trace_id()
         if trace_id & _TRACE_ID_LIMIT >= bound:
             return _UnsampledRoot(trace_id, self.ids)
         tracer = copy.copy(self.tracer)
@@ -165,6 +169,14 @@ _tracing = _Tracing()
 def span_seconds() -> float:
     """Return the CPU time that spans took in this process, estimated from one in 256."""
     return _tracing.seconds
+
+
+def _trace_ids_of(ids: Any) -> Callable[[], int]:
+    """Return what draws a trace id: as the SDK's own generator does, without its look for the one in 2**128 that is invalid."""
+    generators = sys.modules.get("opentelemetry.sdk.trace.id_generator")
+    if generators is not None and type(ids) is generators.RandomIdGenerator:
+        return functools.partial(random.getrandbits, 128)
+    return getattr(ids, "generate_trace_id", int)
 
 
 def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
