@@ -205,5 +205,6 @@ def test_a_wrong_objective_is_reported_and_costs_no_call(fresh):
     with track("scout", "rerank", objective=0.99):
         pass
 
-    assert fresh.value("agent_task_duration_seconds_count", agent_task="rerank", gen_ai_agent_name="scout", outcome="success") == 1
+    labels = {"agent_task": "rerank", "gen_ai_agent_name": "scout", "outcome": "success"}
+    assert fresh.value("agent_task_duration_seconds_count", **labels) == 1
     assert fresh.value("agentgauge_internal_errors_total", hook="start") == 1
