@@ -207,9 +207,8 @@ class AgentMetricsCollector:
             task_id: The id that it was started with.
             error_message: What went wrong, in words or as the exception; kept for ``get_error_summary``, never a label.
             error_category: What kind of error it was, one of a bounded set; by default the type of ``error_message`` where
-                that is an exception, else ``error``. Becomes the label
-                ``error_type``. With ``timeout`` or ``TimeoutError`` the outcome is timeout, with ``cancelled`` or
-                ``CancelledError`` it is cancelled, which is no error.
+                that is an exception, else ``error``. Becomes the label ``error_type``. With ``timeout`` or ``TimeoutError`` the
+                outcome is timeout, with ``cancelled`` or ``CancelledError`` it is cancelled, which is no error.
         """
         failure = UNTOLD
         with contain_internal_errors(_HOOK):  # whatever fails here, the task must end
