@@ -58,6 +58,11 @@ class Family:
         suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind, "")
         return self.name.removesuffix(suffix)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether programs make up values of its labels, so that its series must be limited."""
+        return not _OPEN_LABELS.isdisjoint(self.labels)
+
 
 def _doubling(first: float, count: int) -> tuple[float, ...]:
     return tuple(round(first * 2**power, 10) for power in range(count))
@@ -68,6 +73,13 @@ TASK = "agent_task"
 TOOL = "gen_ai_tool_name"
 WORKFLOW = "gen_ai_workflow_name"
 ERROR_TYPE = "error_type"
+OPERATION = "gen_ai_operation_name"
+PROVIDER = "gen_ai_provider_name"
+REQUEST_MODEL = "gen_ai_request_model"
+RESPONSE_MODEL = "gen_ai_response_model"
+TOKEN_TYPE = "gen_ai_token_type"  # noqa: S105 - a label
+INSTRUMENTOR = "instrumentor"
+_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, "source"))
 
 # --- GenAI semantic conventions -------------------------------------------------------------------------------------------
 
@@ -94,6 +106,47 @@ INVOKE_WORKFLOW_DURATION = Family(
     "seconds",
     (WORKFLOW, ERROR_TYPE),
     (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200),
+)
+
+CLIENT_OPERATION_DURATION = Family(
+    "gen_ai_client_operation_duration_seconds",
+    Kind.HISTOGRAM,
+    "GenAI operation duration.",
+    "seconds",
+    (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, ERROR_TYPE),
+    _doubling(0.01, 14),
+)
+CLIENT_TOKEN_USAGE = Family(
+    "gen_ai_client_token_usage",
+    Kind.HISTOGRAM,
+    "Number of input and output tokens used.",
+    "",
+    (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOKEN_TYPE),
+    tuple(float(4**power) for power in range(14)),
+)
+TIME_TO_FIRST_CHUNK = Family(
+    "gen_ai_client_operation_time_to_first_chunk_seconds",
+    Kind.HISTOGRAM,
+    "Time to receive the first chunk in a streaming operation.",
+    "seconds",
+    (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL),
+    _doubling(0.01, 14),
+)
+INFERENCE_CALLS = Family(
+    "gen_ai_invoke_agent_inference_calls",
+    Kind.HISTOGRAM,
+    "Number of inference calls made during an agent invocation.",
+    "",
+    (AGENT,),
+    _doubling(1, 8),
+)
+TOOL_CALLS = Family(
+    "gen_ai_invoke_agent_tool_calls",
+    Kind.HISTOGRAM,
+    "Number of tool calls made during an agent invocation.",
+    "",
+    (AGENT,),
+    _doubling(1, 8),
 )
 
 # --- tasks of agents ------------------------------------------------------------------------------------------------------
@@ -167,6 +220,117 @@ CUSTOM = Family(
     "agent_custom_metric", Kind.GAUGE, "A reading that the program names itself, by name.", "", (AGENT, "agent_metric")
 )
 
+# --- LM calls, by who made them -------------------------------------------------------------------------------------------
+
+TOKEN_TYPES = ("input", "output", "cache_read", "cache_write", "reasoning")
+TOKENS = Family(
+    "agent_tokens_total",
+    Kind.COUNTER,
+    "Tokens of an agent's own LM calls; cache_read and cache_write are among the input, reasoning among the output.",
+    "",
+    (AGENT, REQUEST_MODEL, TOKEN_TYPE),
+)
+SUBTREE_TOKENS = Family(
+    "agent_subtree_tokens_total",
+    Kind.COUNTER,
+    "Input and output tokens of an agent's own LM calls and of those of the agents that it delegated to.",
+    "",
+    (AGENT, TOKEN_TYPE),
+)
+COST = Family("agent_cost_usd_total", Kind.COUNTER, "Cost of an agent's own LM calls in US dollars.", "", (AGENT, REQUEST_MODEL))
+SUBTREE_COST = Family(
+    "agent_subtree_cost_usd_total",
+    Kind.COUNTER,
+    "Cost in US dollars of an agent's own LM calls and of those of the agents that it delegated to.",
+    "",
+    (AGENT,),
+)
+LM_CACHE_HITS = Family(
+    "agent_lm_cache_hits_total",
+    Kind.COUNTER,
+    "LM calls of an agent that a cache of the program answered: no tokens were used.",
+    "",
+    (AGENT, REQUEST_MODEL),
+)
+LM_RETRIES = Family(
+    "agent_lm_retries_total", Kind.COUNTER, "Attempts of LM calls after the first.", "", (PROVIDER, REQUEST_MODEL)
+)
+LM_FINISHES = Family(
+    "agent_lm_finish_reasons_total",
+    Kind.COUNTER,
+    "Choices of LM answers by why they ended.",
+    "",
+    (PROVIDER, REQUEST_MODEL, "gen_ai_response_finish_reason"),
+)
+LM_UNPRICED = Family(
+    "agent_lm_unpriced_calls_total",
+    Kind.COUNTER,
+    "LM calls that used tokens and whose model no price table knows.",
+    "",
+    (PROVIDER, REQUEST_MODEL),
+)
+PARSE_FAILURES = Family(
+    "agent_output_parse_failures_total",
+    Kind.COUNTER,
+    "LM answers that did not have the form that the program asked for, by the adapter that read them.",
+    "",
+    (AGENT, "adapter"),
+)
+
+# --- agents together ------------------------------------------------------------------------------------------------------
+
+HANDOFFS = Family(
+    "agent_handoffs_total",
+    Kind.COUNTER,
+    "Work that an agent gave to another, by how it ended.",
+    "",
+    ("source", "target", "outcome"),
+)
+DELEGATION_DEPTH = Family(
+    "agent_delegation_depth",
+    Kind.HISTOGRAM,
+    "Of the runs of an agent that another one's run delegated: how many runs enclose them.",
+    "",
+    (AGENT,),
+    (1, 2, 3, 4, 6, 8, 12),
+)
+RUN_STEPS = Family(
+    "agent_run_steps",
+    Kind.HISTOGRAM,
+    "Steps of an agent's run: the tasks that a framework ran in it, such as predictors, nodes and turns.",
+    "",
+    (AGENT,),
+    _doubling(1, 8),
+)
+REPEATED_TOOL_CALLS = Family(
+    "agent_repeated_tool_calls_total",
+    Kind.COUNTER,
+    "Tool calls that were made before in the same run with the same arguments.",
+    "",
+    (AGENT, TOOL),
+)
+WASTED_TOKENS = Family(
+    "agent_wasted_tokens_total",
+    Kind.COUNTER,
+    "Input and output tokens used in runs that did not succeed, by outcome; each token once, by the innermost such run.",
+    "",
+    (AGENT, "outcome"),
+)
+WASTED_TIME = Family(
+    "agent_wasted_seconds_total",
+    Kind.COUNTER,
+    "Duration of runs that did not succeed, by outcome; each second once, by the innermost such run.",
+    "seconds",
+    (AGENT, "outcome"),
+)
+COORDINATION = Family(
+    "agent_workflow_coordination_seconds_total",
+    Kind.COUNTER,
+    "Time of a workflow's runs in which none of its LM calls, tools and innermost tasks was at work.",
+    "seconds",
+    (WORKFLOW,),
+)
+
 # --- targets --------------------------------------------------------------------------------------------------------------
 
 OBJECTIVE_SUCCESS = Family(
@@ -223,6 +387,23 @@ SERIES_OVERFLOWED = Family(
 )
 BUFFER_HIGH_WATER = Family(
     "agentgauge_buffer_high_water_records", Kind.GAUGE, "Most calls that a drain found waiting in the event buffer."
+)
+INSTRUMENTOR_ACTIVE = Family(
+    "agentgauge_instrumentor_active",
+    Kind.GAUGE,
+    "1 where the framework is instrumented, 0 where it is loaded and cannot be.",
+    "",
+    (INSTRUMENTOR,),
+)
+INSTRUMENTOR_CALLS = Family(
+    "agentgauge_instrumentor_calls_total", Kind.COUNTER, "Calls that an instrumentor recorded.", "", (INSTRUMENTOR,)
+)
+CALLS_SUPPRESSED = Family(
+    "agentgauge_calls_suppressed_total",
+    Kind.COUNTER,
+    "Calls that an instrumentor saw and did not count, since another layer counts them: the owner.",
+    "",
+    (INSTRUMENTOR, "owner", "kind"),
 )
 OVERHEAD_PARTS = ("recording", "spans", "folding", "exposition")
 OVERHEAD = Family(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from agentgauge.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Config", "is_disabled", "is_tracing_disabled"]
 
@@ -25,9 +23,11 @@ _ATTRIBUTES = "{'deployment.environment.name': 'test'}"
 _STANDARD_VARIABLES = {
     "host": "OTEL_EXPORTER_PROMETHEUS_HOST",
     "port": "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "content_capture": "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
     "resource_attributes": "OTEL_RESOURCE_ATTRIBUTES",
     "service_name": "OTEL_SERVICE_NAME",
 }
+CONTENT_CAPTURES = ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT")
 _MOST_SECONDS = 3600.0
 _SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -53,6 +53,13 @@ class Config:
         drain_interval_seconds: How often finished calls are folded into series when nothing scrapes, in seconds.
         series_limit: How many pairs of agent and task (and as many tools, and workflows) get series of their own;
             later ones share the label value ``other``.
+        instrumentors: Which frameworks are instrumented, such as ``("dspy",)``: one that is missing or too old is an error then.
+            None for every one that the program imports, which is quiet; an empty tuple, ``none`` in the environment, for none.
+        content_capture: Whether spans of instrumented frameworks bear prompts, answers and arguments of tools: ``SPAN_ONLY`` or
+            ``SPAN_AND_EVENT``; events are not written. ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is read where
+            ``AGENTGAUGE_CONTENT_CAPTURE`` is not set; a value there that is none of these warns and captures nothing.
+        content_redactor: Takes the text of such an attribute and its name, and returns what may be kept, None for nothing.
+        content_limit_bytes: How much of such an attribute is kept, in bytes of UTF-8.
         service_name: The ``service_name`` of ``target_info``; ``OTEL_SERVICE_NAME`` is read where
             ``AGENTGAUGE_SERVICE_NAME`` is not set.
         resource_attributes: Further labels of ``target_info``, from ``OTEL_RESOURCE_ATTRIBUTES``.
@@ -72,6 +79,10 @@ class Config:
     collector_timeout_seconds: float = 0.5
     drain_interval_seconds: float = 1.0
     series_limit: int = 1000
+    instrumentors: tuple[str, ...] | None = None
+    content_capture: str = "NO_CONTENT"
+    content_redactor: Callable[[str, str], str | None] | None = None
+    content_limit_bytes: int = 16_384
     service_name: str | None = None
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,7 +105,17 @@ class Config:
         for name in self.collectors:
             if name not in COLLECTOR_NAMES:
                 raise ConfigurationError(f"collectors: {name!r} is unknown; give any of {', '.join(COLLECTOR_NAMES)}")
+        self._check_instrumentation()
         self._check_access()
+
+    def _check_instrumentation(self) -> None:
+        if self.instrumentors is not None:
+            _require_type("instrumentors", self.instrumentors, tuple, "a tuple of names, such as ('dspy',)")
+        if self.content_capture not in CONTENT_CAPTURES:
+            raise ConfigurationError(f"content_capture={self.content_capture!r}: give one of {', '.join(CONTENT_CAPTURES)}")
+        if self.content_redactor is not None and not callable(self.content_redactor):
+            raise ConfigurationError(f"content_redactor={self.content_redactor!r}: give a function of a text and its name")
+        _require_integer("content_limit_bytes", self.content_limit_bytes, 1, 1_048_576, "16384")
 
     def _check_access(self) -> None:
         if self.bearer_token is not None and not _is_token(self.bearer_token):
@@ -135,8 +156,9 @@ class Config:
             values.setdefault("service_name", values["resource_attributes"]["service.name"])
         variables = {name: found for name, found in _find_variables(environ, known).items() if name not in values}
         values |= {name: _PARSERS.get(name, _as_text)(variable, text) for name, (variable, text) in variables.items()}
-        if isinstance(values.get("collectors"), list):
-            values["collectors"] = tuple(values["collectors"])
+        for name in ("collectors", "instrumentors"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         if isinstance(values.get("resource_attributes"), Mapping):
             values.setdefault("service_name", values["resource_attributes"].get("service.name"))
         try:
@@ -204,6 +226,20 @@ def _as_names(_variable: str, text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _as_names_or_none(variable: str, text: str) -> tuple[str, ...]:
+    return () if text.strip().lower() == "none" else _as_names(variable, text)
+
+
+def _as_capture(variable: str, text: str) -> str:
+    mode = text.strip().upper()
+    if mode in CONTENT_CAPTURES or variable.startswith(_PREFIX):
+        return mode
+    logging.getLogger("agentgauge").warning(
+        "%s=%r is none of %s: no content is kept", variable, text, ", ".join(CONTENT_CAPTURES)
+    )
+    return CONTENT_CAPTURES[0]
+
+
 def _as_attributes(variable: str, text: str) -> dict[str, str]:
     attributes = {}
     for pair in text.split(","):
@@ -220,6 +256,9 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "is_server_enabled": _as_boolean,
     "port": _as_integer,
     "collectors": _as_names,
+    "instrumentors": _as_names_or_none,
+    "content_capture": _as_capture,
+    "content_limit_bytes": _as_integer,
     "collector_timeout_seconds": _as_seconds,
     "drain_interval_seconds": _as_seconds,
     "series_limit": _as_integer,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from agentgauge.exposition.server import MetricsServer
+    from agentgauge.instrumentors.roster import Instrumentation
 
 __all__ = ["Monitor", "start", "stop"]
 
@@ -74,11 +75,15 @@ class Monitor:
                 self._give_back()
 
     def _start_parts(self) -> None:
+        instrumentation = self._instrumentation() if self.config.instrumentors != () else None
         server = self._bind_server() if self.config.is_server_enabled else None
         recorder = default_recorder()
         self._registrations.callback(setattr, recorder, "series_limit", recorder.series_limit)
         recorder.series_limit = self.config.series_limit
         self._register_collectors()
+        if instrumentation is not None:
+            self._registrations.callback(instrumentation.stop)
+            instrumentation.start()
         drainer = Drainer(recorder, self.config.drain_interval_seconds)
         self._services.callback(drainer.stop)
         drainer.start()
@@ -86,6 +91,16 @@ class Monitor:
             url = server.url
             server.start()
             self._url = url
+
+    def _instrumentation(self) -> Instrumentation:
+        """Check which frameworks are to be instrumented, before anything starts."""
+        with LOADING:
+            from agentgauge.instrumentors.content import Content  # noqa: PLC0415 - a program without frameworks does not pay for it
+            from agentgauge.instrumentors.roster import Instrumentation  # noqa: PLC0415 - too
+        config = self.config
+        is_captured = config.content_capture in ("SPAN_ONLY", "SPAN_AND_EVENT")
+        content = Content(is_captured, config.content_limit_bytes, config.content_redactor)
+        return Instrumentation(default_recorder(), content, config.instrumentors)
 
     def _bind_server(self) -> MetricsServer | None:
         with LOADING:  # a program without the server does not pay for it

@@ -88,7 +88,7 @@ def check_snapshot(families):
             labels = frozenset((label, value) for label, value in sample.labels.items() if label != "le")
             if family.type in {"counter", "histogram"}:
                 rising[sample.name, frozenset(sample.labels.items())] = sample.value
-            if family.type == "histogram":
+            if family.type == "histogram" and family.name.endswith("_duration_seconds"):
                 children[labels][sample.name.removeprefix(family.name), sample.labels.get("le")] = sample.value
         for labels, child in children.items():
             count = child["_count", None]

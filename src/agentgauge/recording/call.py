@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import TASK_RETRIES, Outcome
 from agentgauge.errors import ConfigurationError, contain_internal_errors, is_fault_of_ours, report_internal_error
+from agentgauge.recording.frame import Frame
 from agentgauge.recording.outcome import UNTOLD, Failure, failure_of
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START, TARGET
@@ -39,6 +40,9 @@ def end_call(
     token: Token[str] | None,
     error: BaseException | None = None,
     failure: Failure | None = None,
+    *,
+    frame: Frame | None = None,
+    at: float | None = None,
 ) -> None:
     """Complete a call's record, leave its agent and end its span; ``scope`` and ``token`` are those still in force.
 
@@ -49,19 +53,24 @@ def end_call(
         token: What leaves the agent, where the call entered one.
         error: The exception that left the call.
         failure: The outcome, where no exception tells it.
+        frame: Where the call was, where it is not the current one.
+        at: When it ended, where that is not now.
     """
     try:
         if scope is not None:
             suspend_span(scope)
         if token is not None:
-            leave_agent(token)
+            frame = leave_agent(token)
         if error is not None:
             failure = failure_of(error)
         if record is not None:
             context = sampled_context(scope) if scope is not None and scope.is_recording else None
             if failure is not None or context is not None:
                 record[ENDING] = failure, context
-            record[END] = recorder.clock()  # the last of all: from then on the record is the drain's
+            end = recorder.clock() if at is None else at
+            if frame is not None:
+                frame.close(recorder, record[START], end, failure)
+            record[END] = end  # the last of all: from then on the record is the drain's
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         if record is not None and record[END] is None:  # it still counts, and must not look as if it ran for ever
             record[ENDING] = failure or (None if error is None else UNTOLD), None
@@ -80,16 +89,23 @@ def abandon_call(record: Record | None, scope: Scope | None) -> None:
         abandon_span(scope)
 
 
-def leave_agent(token: Token[str]) -> None:
-    """Stop the agent's name from flowing on; nothing to do where the call was closed from another context."""
+def leave_agent(token: Token[str]) -> Frame | None:
+    """Stop the agent's name from flowing on; nothing to do where the call was closed from another context.
+
+    Returns:
+        The frame that was left.
+    """
     try:
+        current = current_agent.get()
         current_agent.reset(token)
+        return current if isinstance(current, Frame) else None
     except ValueError:
         pass
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("agent_leave", fault)
         with contain_internal_errors("agent_leave"):
             current_agent.set("" if token.old_value is Token.MISSING else token.old_value)
+    return None
 
 
 class Call:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
 from agentgauge.recording.cells import Cells
-from agentgauge.recording.points import Exemplar, HistogramPoint, clean_label
-from agentgauge.recording.series import CallSeries, SeriesKind, Target
+from agentgauge.recording.points import Exemplar, HistogramPoint
+from agentgauge.recording.series import CallSeries, LmName, SeriesKind, Target
+from agentgauge.recording.spendings import Spendings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,13 @@ _CALLS_A_YIELD = 1_024
 _YIELD_SECONDS = 0.005  # the interval after which CPython lets another thread run
 _RELIEFS_A_SAMPLE = 32  # of so many drains by callers one is timed
 _LOCK_TIMEOUT_SECONDS = 1.0
-_SERIES_AN_AGENT = {catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS)}
+_SERIES_A_NAME = {
+    catalogue.TASK_PROTOCOL_FAULTS: len(catalogue.PROTOCOL_FAULTS),
+    catalogue.TOKENS: len(catalogue.TOKEN_TYPES),
+    catalogue.SUBTREE_TOKENS: 2,
+    catalogue.CLIENT_TOKEN_USAGE: 2,
+    **dict.fromkeys((catalogue.HANDOFFS, catalogue.WASTED_TOKENS, catalogue.WASTED_TIME), len(catalogue.Outcome)),
+}
 
 
 class Buffer(deque[Record]):
@@ -76,6 +83,7 @@ class Recorder:
         """
         self.series_limit = 1000
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
+        self.spendings = Spendings()
         self.buffer = Buffer()
         self.reset(clock=clock, wall_clock=wall_clock)
         _recorders.add(self)
@@ -92,9 +100,10 @@ class Recorder:
         lock: Any = threading.RLock()
         self.lock = lock
         self._is_held_here: Callable[[], bool] = lock._is_owned  # noqa: SLF001 - what threading.Condition asks, too
-        self.series: dict[SeriesKind, dict[tuple[str, str], CallSeries]] = {kind: {} for kind in SeriesKind}
+        self.series: dict[SeriesKind, dict[tuple[str, str | LmName], CallSeries]] = {kind: {} for kind in SeriesKind}
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
+        self.spendings.clear()
         self._counting = threading.RLock()  # for what callers count without the drain's lock
         self.folded = 0
         self._is_draining = False
@@ -109,6 +118,7 @@ class Recorder:
         self._folded_since_rescan = 0
         self._left_to_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
+        self.counted_by_run: set[tuple[Family, str]] = set()  # agents that have made such calls
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
         for dependent in list(self.dependents):
@@ -116,12 +126,12 @@ class Recorder:
 
     # --- admission --------------------------------------------------------------------------------------------------------
 
-    def admit(self, kind: SeriesKind, agent: str, name: str, objective: Objective | None = None) -> CallSeries | None:
+    def admit(self, kind: SeriesKind, agent: str, name: str | LmName, objective: Objective | None = None) -> CallSeries | None:
         """Return the series of a call, made on first sight; None once the limit on distinct names is reached."""
         table = self.series[kind]
         series = table.get((agent, name))
         if series is None and len(table) < self.series_limit:
-            series = table.setdefault((agent, name), CallSeries(kind, clean_label(agent), clean_label(name)))
+            series = table.setdefault((agent, name), CallSeries(kind, agent, name))
             if kind is SeriesKind.TASK:
                 self.observe(catalogue.TASK_RETRIES, series.labels, 0)
         if series is not None and objective is not None:
@@ -129,26 +139,25 @@ class Recorder:
         return series
 
     def target(
-        self, kind: SeriesKind, agent: str, name: str, *, is_entry: bool, objective: Objective | None = None
+        self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool, objective: Objective | None = None
     ) -> Target | None:
         """Return what the events of such calls point at; None once a limit is reached, for ``overflow_target``."""
         series = self.admit(kind, agent, name, objective)
         run = self.admit(SeriesKind.RUN, agent, "") if is_entry else None
         if series is None or (is_entry and run is None):
             return None
-        return Target(series, run, clean_label(agent), clean_label(name))
+        return Target(series, run, agent, name)
 
-    def overflow_target(self, kind: SeriesKind, agent: str, name: str, *, is_entry: bool) -> Target:
+    def overflow_target(self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool) -> Target:
         """Return what stands for every name past the limit; each use is counted."""
         self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 1)
         table = self.series[kind]
-        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, OTHER))
-        run = None
-        if is_entry:
-            runs = self.series[SeriesKind.RUN]
-            run = self.admit(SeriesKind.RUN, agent, "")
-            run = run or runs.setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, ""))
-        return Target(series, run, clean_label(agent), clean_label(name))
+        stand_in = LmName(OTHER, OTHER, OTHER) if isinstance(name, LmName) else OTHER
+        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, stand_in))
+        run = self.admit(SeriesKind.RUN, agent, "") if is_entry else None
+        if is_entry and run is None:
+            run = self.series[SeriesKind.RUN].setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, ""))
+        return Target(series, run, agent, name)
 
     def observe(self, family: Family, labels: Labels, value: float) -> None:
         """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
@@ -185,6 +194,7 @@ class Recorder:
     def drain(self) -> None:
         """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
         began = time.thread_time()
+        self.spendings.settle(self)
         for fold, count in ((self._fold_batch, len(self.buffer)), (self._rescan, len(self.open)), (self._settle, 1)):
             self._repeat(fold, count)
         if (spent := time.thread_time() - began) > 0:  # the clock of a child that a handler forked meanwhile began anew
@@ -383,7 +393,7 @@ class Recorder:
             if observations is not self.observations:  # a handler forked, and this is its child
                 return
             family, labels, value = observations.popleft()
-            limit = self.series_limit * _SERIES_AN_AGENT.get(family, 1) if catalogue.AGENT in family.labels else None
+            limit = self.series_limit * _SERIES_A_NAME.get(family, 1) if family.is_open else None
             if not self.cells.fold(family, labels, value, limit):
                 self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1)
 

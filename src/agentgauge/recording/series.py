@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.trace import SpanKind
 
 from agentgauge import catalogue
 from agentgauge.catalogue import Outcome
 from agentgauge.recording.outcome import OTHER_ERROR
-from agentgauge.recording.points import label_text
+from agentgauge.recording.points import clean_label, label_text
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -19,9 +21,21 @@ if TYPE_CHECKING:
     from agentgauge.recording.points import Labels
     from agentgauge.targets import Objective
 
-__all__ = ["CallSeries", "Child", "SeriesKind", "Target"]
+__all__ = ["CallSeries", "Child", "LmName", "SeriesKind", "Target"]
 
 _ERROR_TYPES_A_SERIES = 16
+
+
+class LmName(NamedTuple):
+    """What an LM call is called: the GenAI operation, such as ``chat``, who provides the model, and which one.
+
+    The model that answered may be another than was asked for; it is empty until it is known.
+    """
+
+    operation: str
+    provider: str
+    request_model: str
+    response_model: str = ""
 
 
 class SeriesKind(StrEnum):
@@ -31,6 +45,7 @@ class SeriesKind(StrEnum):
     RUN = "agent"
     TOOL = "tool"
     WORKFLOW = "workflow"
+    LM = "lm"
 
 
 _FAMILIES = {
@@ -38,6 +53,7 @@ _FAMILIES = {
     SeriesKind.RUN: catalogue.INVOKE_AGENT_DURATION,
     SeriesKind.TOOL: catalogue.EXECUTE_TOOL_DURATION,
     SeriesKind.WORKFLOW: catalogue.INVOKE_WORKFLOW_DURATION,
+    SeriesKind.LM: catalogue.CLIENT_OPERATION_DURATION,
 }
 
 
@@ -79,11 +95,11 @@ class CallSeries:
         "success",
     )
 
-    def __init__(self, kind: SeriesKind, agent: str, name: str) -> None:
+    def __init__(self, kind: SeriesKind, agent: str, name: str | LmName) -> None:
         self.kind = kind
         self.family: Family = _FAMILIES[kind]
         self.bounds = self.family.buckets
-        values = {catalogue.AGENT: agent, catalogue.TASK: name, catalogue.TOOL: name, catalogue.WORKFLOW: name}
+        values = _label_values(agent, name)
         self.labels: Labels = tuple((label, values[label]) for label in self.family.labels if values.get(label))
         self.label_text = label_text(self.labels)
         self.success = self._child((("outcome", Outcome.SUCCESS.value),) if kind is SeriesKind.TASK else ())
@@ -164,17 +180,30 @@ class CallSeries:
         return Child((*self.labels, *extra), len(self.bounds) + 1)
 
 
+def _label_values(agent: str, name: str | LmName) -> dict[str, str]:
+    if isinstance(name, LmName):
+        labels = (catalogue.OPERATION, catalogue.PROVIDER, catalogue.REQUEST_MODEL, catalogue.RESPONSE_MODEL)
+        return dict(zip(labels, map(clean_label, name), strict=True))
+    name = clean_label(name)
+    return {catalogue.AGENT: clean_label(agent), catalogue.TASK: name, catalogue.TOOL: name, catalogue.WORKFLOW: name}
+
+
 class Target:
     """What a call's event points at: where it is folded, and how its span is called."""
 
-    __slots__ = ("agent", "attributes", "run", "series", "span_name")
+    __slots__ = ("agent", "attributes", "run", "series", "span_kind", "span_name")
 
-    def __init__(self, series: CallSeries, run: CallSeries | None, agent: str, name: str) -> None:
+    def __init__(self, series: CallSeries, run: CallSeries | None, agent: str, name: str | LmName) -> None:
         """Point at ``series`` and, for the call that enters an agent, at that agent's ``run`` too."""
         self.series = series
         self.run = run
-        self.agent = agent
-        self.span_name, self.attributes = _span_identity(SeriesKind.RUN if run is not None else series.kind, agent, name)
+        self.agent = agent = clean_label(agent)
+        self.span_kind = SpanKind.CLIENT if series.kind is SeriesKind.LM else SpanKind.INTERNAL
+        if isinstance(name, LmName):
+            self.span_name, self.attributes = _lm_identity(agent, name)
+        else:
+            kind = SeriesKind.RUN if run is not None else series.kind
+            self.span_name, self.attributes = _span_identity(kind, agent, clean_label(name))
 
 
 def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[str, Any]]:
@@ -183,15 +212,25 @@ def _span_identity(kind: SeriesKind, agent: str, name: str) -> tuple[str, dict[s
         case SeriesKind.RUN:
             operation, subject = "invoke_agent", agent
             attributes = {"agent.task": name}
-        case SeriesKind.TASK:
-            operation, subject = "execute_task", name
-            attributes = {"agent.task": name}
         case SeriesKind.TOOL:
             operation, subject = "execute_tool", name
             attributes = {"gen_ai.tool.name": name, "gen_ai.tool.type": "function"}
         case SeriesKind.WORKFLOW:
             operation, subject = "invoke_workflow", name
             attributes = {"gen_ai.workflow.name": name}
+        case _:
+            operation, subject = "execute_task", name
+            attributes = {"agent.task": name}
     if agent and kind is not SeriesKind.WORKFLOW:
         attributes["gen_ai.agent.name"] = agent
     return f"{operation} {subject}", {"gen_ai.operation.name": operation, **attributes}
+
+
+def _lm_identity(agent: str, name: LmName) -> tuple[str, dict[str, Any]]:
+    attributes = {
+        "gen_ai.operation.name": name.operation,
+        "gen_ai.provider.name": name.provider,
+        "gen_ai.request.model": name.request_model,
+        "gen_ai.agent.name": agent,
+    }
+    return f"{name.operation} {name.request_model}".rstrip(), {key: value for key, value in attributes.items() if value}

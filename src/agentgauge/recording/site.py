@@ -6,6 +6,7 @@ import inspect
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
+from agentgauge.recording.frame import Frame
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
 
@@ -25,6 +26,7 @@ SITE_ATTRIBUTE = "__agentgauge_site__"
 """Where a wrapper keeps its site: how ``@agent`` on a class finds its tasks, and how a second decorator finds the first."""
 
 current_agent: ContextVar[str] = ContextVar("agentgauge_agent", default="")
+"""The agent whose name flows here: a ``Frame``, or the empty string outside of everything."""
 
 
 class Targets(dict[str, "Target"]):
@@ -89,6 +91,7 @@ class Site:
             agent = series_agent = self.agent or self._owner(args) or current
         is_entry = agent != current
         is_run = is_entry and self.kind is SeriesKind.TASK
+        is_workflow = self.kind is SeriesKind.WORKFLOW
         recorder = self.recorder
         books = recorder.books
         target = self.entries.get((series_agent, is_run))
@@ -96,14 +99,24 @@ class Site:
             target = recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
             if target is None:
                 target = recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
-                return target, current_agent.set(agent) if is_entry else None
+                return target, self._enter_frame(current, agent) if is_entry or is_workflow else None
             self.entries[series_agent, is_run] = target
-        # Only where no instance could decide otherwise.
-        if not is_entry and self.owners <= {current} and len(self.targets) < recorder.series_limit:
-            self.targets[current] = target
+        is_counted = False
+        if self.kind is SeriesKind.TOOL and isinstance(current, Frame):
+            is_counted = True
+            current.note_tool_call(recorder, self.name)
+        is_framed = is_entry or is_workflow or is_counted
+        # Only where no instance could decide otherwise, and nothing else is to be done.
+        if not is_framed and self.owners <= {current} and len(self.targets) < recorder.series_limit:
+            self.targets[str(current)] = target
         if recorder.books is not books:  # a handler forked, and in its child these are the parent's
             self.forget()
-        return target, current_agent.set(agent) if is_entry else None
+        return target, self._enter_frame(current, agent) if is_framed else None
+
+    def _enter_frame(self, current: str, agent: str) -> Token[str]:
+        """Make the call's frame the current one; a tool that names the agent for what it calls is no run of it."""
+        kind = SeriesKind.RUN if self.kind is SeriesKind.TASK else self.kind
+        return current_agent.set(Frame.enter(current, kind, self.name, agent))
 
     def _owner(self, args: tuple[Any, ...]) -> str | None:
         """Find the agent of the instance or class that this is a method of."""

@@ -20,10 +20,11 @@ from agentgauge.config import is_tracing_disabled
 from agentgauge.errors import report_internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import Span, SpanContext, TracerProvider
 
+    from agentgauge.recording.frame import Frame
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.series import Target
 
@@ -33,8 +34,11 @@ __all__ = [
     "close_span",
     "keep_context",
     "open_span",
+    "open_span_beside",
     "provider_cell",
     "resume_span",
+    "set_span_attributes",
+    "span_frames",
     "span_seconds",
     "suspend_span",
 ]
@@ -70,12 +74,12 @@ class Scope:
 
     __slots__ = ("context", "is_recording", "is_timed", "span", "token")
 
-    def __init__(self, span: Span, context: context_api.Context, is_recording: bool) -> None:
+    def __init__(self, span: Span, context: context_api.Context, is_recording: bool, *, is_current: bool = True) -> None:
         self.span = span
         self.is_recording = is_recording
         self.is_timed = False
         self.context = context
-        self.token: Any = _set_context(context)
+        self.token: Any = _set_context(context) if is_current else None
 
 
 class _UnsampledRoot(trace_api.NonRecordingSpan):
@@ -159,7 +163,7 @@ class _Tracing:
             return _UnsampledRoot(trace_id, self.ids)
         tracer = copy.copy(self.tracer)
         tracer.id_generator = _GivenTraceId(self.ids, trace_id)
-        span: Span = tracer.start_span(target.span_name, context, attributes=target.attributes)
+        span: Span = tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
         return span
 
 
@@ -199,6 +203,17 @@ def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
     return is_final, bound if _SPAN_KEY and hasattr(tracer, "id_generator") else None
 
 
+class _SpanFrames(dict[int, "Frame"]):
+    """The frames of somebody else's spans that are open, by span id; filled by whoever listens to spans."""
+
+    def current(self) -> Frame | None:
+        """Return the frame of the current span."""
+        return self.get(trace_api.get_current_span().get_span_context().span_id)
+
+
+span_frames = _SpanFrames()
+
+
 def open_span(target: Target) -> Scope | None:
     """Start a span for a call and make it current; None where nobody listens, the sampler would say no, or tracing fails."""
     context: context_api.Context | None = None
@@ -234,7 +249,7 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
     if parent is None and _tracing.root_bound is not None and _tracing.is_enabled():
         span = _tracing.start_root(target, context, _tracing.root_bound)
     else:
-        span = _tracing.tracer.start_span(target.span_name, context, attributes=target.attributes)
+        span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
     try:
         if _SPAN_KEY:
             inner = context_api.Context({**context, _SPAN_KEY: span} if context else {_SPAN_KEY: span})
@@ -244,6 +259,30 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
     except BaseException:
         span.end()  # nobody else will
         raise
+
+
+def open_span_beside(target: Target, parent: Scope | None) -> Scope | None:
+    """Start a span inside ``parent``, or the current one, and leave the context alone; None as of ``open_span``."""
+    try:
+        provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
+        if provider is not _tracing.provider:
+            _tracing.adopt(provider)
+        if _tracing.tracer is None:
+            return None
+        context = _get_context() if parent is None else parent.context
+        span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
+        return Scope(span, trace_api.set_span_in_context(span, context), span.is_recording(), is_current=False)
+    except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
+        report_internal_error("span_start", fault)
+        return None
+
+
+def set_span_attributes(scope: Scope, attributes: Mapping[str, Any]) -> None:
+    """Add attributes to a span; those that are None are left out."""
+    try:
+        scope.span.set_attributes({key: value for key, value in attributes.items() if value is not None})
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("span_attributes", fault)
 
 
 def sampled_context(scope: Scope) -> SpanContext | None:
@@ -262,6 +301,8 @@ def keep_context(scope: Scope) -> None:
 
 def suspend_span(scope: Scope) -> None:
     """Stop the span from being current while a generator is between two items."""
+    if scope.token is None:  # it never was
+        return
     try:
         _reset_context(scope.token)
     except ValueError:  # closed from another context: there is nothing to restore there
@@ -275,8 +316,9 @@ def suspend_span(scope: Scope) -> None:
 
 def abandon_span(scope: Scope) -> None:
     """Take a span back whose call a signal handler cut short, as far as that is not done yet."""
-    outer = scope.token.old_value
-    _set_context(context_api.Context() if outer is Token.MISSING else outer)
+    if scope.token is not None:
+        outer = scope.token.old_value
+        _set_context(context_api.Context() if outer is Token.MISSING else outer)
     if scope.span.is_recording():
         scope.span.end()
 

@@ -1,0 +1,209 @@
+"""A call that an instrumentor reports, from a wrapped method, from a framework's callbacks or from somebody else's span."""
+
+from __future__ import annotations
+
+import marshal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR, INSTRUMENTOR_CALLS
+from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
+from agentgauge.recording.call import Call, end_call
+from agentgauge.recording.frame import Frame
+from agentgauge.recording.points import clean_label
+from agentgauge.recording.recorder import SOFT_LIMIT, START
+from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.site import current_agent
+from agentgauge.recording.tracing import open_span_beside, provider_cell, set_span_attributes, span_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+
+    from agentgauge.recording.outcome import Failure
+    from agentgauge.recording.recorder import Recorder
+    from agentgauge.recording.series import Target
+
+__all__ = ["Operation", "fingerprint_of"]
+
+
+class Operation(Call):
+    """One call; it begins when it is made. No method raises but what a signal handler of the host raised meanwhile.
+
+    Attached, the default, it is around what runs in this context until it ends, and ends in the same context: wrapped methods.
+    Beside it, it changes no context: callbacks that come from anywhere; what runs inside names it as ``parent``.
+
+    A call that another layer counts already is suppressed: it is recorded nowhere, but in ``agentgauge_calls_suppressed_total``.
+
+    Args:
+        recorder: Where it is recorded.
+        kind: What it is; RUN is a task that is the run of ``agent``, unless that agent is running it already.
+        name: The task, tool or workflow; an ``LmName`` for an LM call. For a run: its task.
+        instrumentor: Who reports it, such as ``dspy``.
+        agent: Whose it is; by default that of the call around it.
+        parent: The call around it, where the context does not tell: it is ``beside`` then.
+        is_beside: Whether it leaves the context alone although there is no ``parent``.
+        arguments: Of a tool call: what tells repeated calls apart; they are not kept.
+        attributes: More attributes of its span.
+        start: When it began by the recorder's clock, where that is not now.
+        has_span: False where a span of somebody else's is what is reported.
+    """
+
+    __slots__ = ("_attributes", "_is_beside", "frame", "is_suppressed", "kind", "name", "start")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        kind: SeriesKind,
+        name: str | LmName,
+        *,
+        instrumentor: str,
+        agent: str | None = None,
+        parent: Operation | None = None,
+        is_beside: bool = False,
+        arguments: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+        start: float | None = None,
+        has_span: bool = True,
+    ) -> None:
+        super().__init__(recorder)
+        self.kind = kind
+        self.name = name
+        self.frame: Frame | None = None
+        self.is_suppressed = True  # until it has begun
+        self.start = start
+        self._attributes = attributes
+        self._is_beside = is_beside or parent is not None
+        try:
+            current = self._current(parent)
+            owner = _owner(current, kind, name, agent, instrumentor)
+            if owner is not None:
+                labels = ((INSTRUMENTOR, instrumentor), ("owner", owner), ("kind", kind.value))
+                recorder.observe(CALLS_SUPPRESSED, labels, 1)
+                self.frame = current if type(current) is Frame else None
+                return
+            self.is_suppressed = False
+            recorder.observe(INSTRUMENTOR_CALLS, ((INSTRUMENTOR, instrumentor),), 1)
+            if kind is SeriesKind.TOOL and type(current) is Frame:
+                current.note_tool_call(recorder, clean_label(name), fingerprint_of(arguments))
+            target, self.frame = _target_and_frame(recorder, current, kind, name, agent, instrumentor)
+        except BaseException as fault:  # a fault of ours must not reach the host
+            self.is_suppressed = True
+            if not is_fault_of_ours(fault):
+                raise
+            report_internal_error("start", fault)
+            return
+        if self._is_beside:
+            self._begin_beside(target, parent, has_span=has_span)
+        else:
+            self.begin(partial(_enter, target, self.frame))
+        self.set_attributes(attributes)
+
+    def set_attributes(self, attributes: Mapping[str, Any] | None) -> None:
+        """Add attributes to its span, where it has one; those that are None are left out."""
+        if attributes and self._scope is not None and self._scope.is_recording:
+            set_span_attributes(self._scope, attributes)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether it has a span that takes attributes: those that are costly to make need not be made else."""
+        return self._scope is not None and self._scope.is_recording
+
+    def end(self, error: BaseException | None = None, failure: Failure | None = None, *, end: float | None = None) -> None:
+        """End it with the exception that left it, or with the failure that the framework states.
+
+        Args:
+            error: The exception.
+            failure: The outcome and error type, where there is no exception.
+            end: When it ended by the recorder's clock, where that is not now.
+        """
+        if self.is_suppressed:
+            return
+        self.is_suppressed = True  # a framework may tell twice
+        if not self._is_beside:
+            super().end(error, failure)
+            return
+        try:
+            end_call(self._recorder, self._record, self._scope, None, error, failure, frame=self.frame, at=end)
+        except BaseException:  # of a signal handler
+            self.abandon()
+            raise
+
+    def _current(self, parent: Operation | None) -> str:
+        """Tell where it begins: inside ``parent``, a call of this context, or a span of somebody else's that is deeper still."""
+        if parent is not None and parent.frame is not None:
+            return parent.frame
+        current = current_agent.get()
+        if span_frames:
+            frame = span_frames.current()
+            if frame is not None and (type(current) is not Frame or any(each is current for each in frame.around())):
+                return frame
+        return current
+
+    def _begin_beside(self, target: Target, parent: Operation | None, *, has_span: bool) -> None:
+        recorder = self._recorder
+        try:
+            if has_span and provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
+                self._scope = open_span_beside(target, None if parent is None else parent._scope)  # noqa: SLF001 - of this class
+            self._record = [target, recorder.clock() if self.start is None else self.start, None, None]
+            recorder.append(self._record)
+            if len(recorder.buffer) > SOFT_LIMIT:
+                recorder.relieve()
+        except BaseException as fault:
+            if not is_fault_of_ours(fault):
+                self.end(fault)
+                raise
+            report_internal_error("start", fault)
+
+    def seconds_since_start(self) -> float:
+        """Return how long it has been going on."""
+        return 0.0 if self._record is None else self._recorder.clock() - self._record[START]
+
+
+def _enter(target: Target, frame: Frame) -> tuple[Target, Token[str]]:
+    return target, current_agent.set(frame)
+
+
+def _owner(current: str, kind: SeriesKind, name: str | LmName, agent: str | None, instrumentor: str) -> str | None:
+    """Return who counts this call already, None where nobody does.
+
+    An LM call inside another LM call is a part of it. Anything else is told from a recursion of its own by the instrumentor.
+    """
+    if type(current) is not Frame:
+        return None
+    inside_lm = next((frame for frame in current.around() if frame.kind is SeriesKind.LM), None)
+    if inside_lm is not None:
+        return inside_lm.instrumentor or "decorator"
+    if current.instrumentor == instrumentor or kind is SeriesKind.LM or current.kind is not kind:
+        return None
+    is_same = current.name == name if kind is not SeriesKind.RUN else current == agent
+    return (current.instrumentor or "decorator") if is_same else None
+
+
+def _target_and_frame(
+    recorder: Recorder, current: str, kind: SeriesKind, name: str | LmName, agent: str | None, instrumentor: str
+) -> tuple[Target, Frame]:
+    inside = clean_label(agent) if agent else str(current)
+    is_run = kind is SeriesKind.RUN and inside != current
+    series_kind = SeriesKind.TASK if kind is SeriesKind.RUN else kind
+    series_agent = "" if kind in (SeriesKind.WORKFLOW, SeriesKind.LM) else inside
+    target = recorder.target(series_kind, series_agent, name, is_entry=is_run)
+    if target is None:
+        target = recorder.overflow_target(series_kind, series_agent, name, is_entry=is_run)
+    frame_kind = SeriesKind.RUN if is_run else series_kind
+    frame_name = name.operation if isinstance(name, LmName) else inside if is_run else clean_label(name)
+    return target, Frame.enter(current, frame_kind, frame_name, inside, instrumentor)
+
+
+def fingerprint_of(arguments: Any) -> int | None:
+    """Return a number that equal arguments share, for plain data; None where they hold anything else, or nothing is given."""
+    if arguments is None:
+        return None
+    with contain_internal_errors("fingerprint"):
+        if isinstance(arguments, dict):
+            arguments = sorted(arguments.items())
+        try:
+            return hash(marshal.dumps(arguments, 2))  # a version without references: those depend on who else holds an object
+        except ValueError:
+            return None
+    return None

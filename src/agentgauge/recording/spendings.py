@@ -1,0 +1,72 @@
+"""LM calls that used tokens and are not priced yet: whoever drains prices them, so that no LM call waits for a price table."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentgauge import catalogue
+from agentgauge.errors import contain_internal_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentgauge.recording.lm_call import Answer
+    from agentgauge.recording.recorder import Recorder
+
+__all__ = ["Spending", "Spendings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What one LM call used.
+
+    Attributes:
+        answer: The tokens, and the cost where the framework knows it.
+        provider: Who provided the model, such as ``openai``; empty where it is not known.
+        request_model: The model that was asked for.
+        agent: Whose call it was; empty where it was nobody's.
+        agents: The agents whose runs it is in, each once.
+    """
+
+    answer: Answer
+    provider: str
+    request_model: str
+    agent: str
+    agents: tuple[str, ...]
+
+
+class Spendings(deque[Spending]):
+    """Those that wait.
+
+    Attributes:
+        price: Returns what a call cost in US dollars, None where that is not known; ``start()`` exchanges it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.price: Callable[[Spending], float | None] = cost_as_told
+
+    def settle(self, recorder: Recorder) -> None:
+        """Price all that wait, and count what they cost."""
+        for _ in range(len(self)):
+            try:
+                spending = self.popleft()
+            except IndexError:  # another thread drains too, or a handler forked and this is its child
+                return
+            cost = None
+            with contain_internal_errors("price"):
+                cost = self.price(spending)
+            model = (catalogue.REQUEST_MODEL, spending.request_model)
+            if cost is None:
+                recorder.observe(catalogue.LM_UNPRICED, ((catalogue.PROVIDER, spending.provider), model), 1)
+                continue
+            recorder.observe(catalogue.COST, ((catalogue.AGENT, spending.agent), model), cost)
+            for agent in spending.agents:
+                recorder.observe(catalogue.SUBTREE_COST, ((catalogue.AGENT, agent),), cost)
+
+
+def cost_as_told(spending: Spending) -> float | None:
+    """Return the cost that the framework told."""
+    return spending.answer.cost_usd
