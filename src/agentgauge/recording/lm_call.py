@@ -14,13 +14,15 @@ from agentgauge.recording.series import LmName, SeriesKind
 from agentgauge.recording.spendings import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
 
 __all__ = ["Answer", "LmCall"]
+
+_CLIENT_LABELS = (catalogue.OPERATION, catalogue.PROVIDER, catalogue.REQUEST_MODEL, catalogue.RESPONSE_MODEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class LmCall(Operation):
     def note_retry(self, times: int = 1) -> None:
         """Count attempts after the first."""
         if not self.is_suppressed:
-            labels = ((catalogue.PROVIDER, self._lm.provider), (catalogue.REQUEST_MODEL, self._lm.request_model))
+            labels = _told(((catalogue.PROVIDER, self._lm.provider), (catalogue.REQUEST_MODEL, self._lm.request_model)))
             self._recorder.observe(catalogue.LM_RETRIES, labels, times)
 
     def note_answer(self, answer: Answer) -> None:
@@ -106,20 +108,20 @@ class LmCall(Operation):
         tokens = 0 if answer.is_cache_hit else (answer.input_tokens or 0) + (answer.output_tokens or 0)
         if self.frame is not None:
             self.frame.note_lm_call(tokens)
-        client = _labels(lm)
+        client = _told(zip(_CLIENT_LABELS, lm, strict=True))
         if self._first_chunk_seconds is not None:
             recorder.observe(catalogue.TIME_TO_FIRST_CHUNK, client, self._first_chunk_seconds)
-        own = ((catalogue.AGENT, agent), (catalogue.REQUEST_MODEL, lm.request_model))
+        model = _told(((catalogue.PROVIDER, lm.provider), (catalogue.REQUEST_MODEL, lm.request_model)))
+        own = _told(((catalogue.AGENT, agent), (catalogue.REQUEST_MODEL, lm.request_model)))
         if answer.is_cache_hit:
             recorder.observe(catalogue.LM_CACHE_HITS, own, 1)
         else:
             self._count_tokens(answer, client, own, agents)
             if tokens or answer.cost_usd is not None:
-                recorder.spendings.append(Spending(answer, lm.provider, lm.request_model, agent, agents))
+                recorder.spendings.append(Spending(answer, lm.provider, lm.request_model, model, own, agents))
         for reason in answer.finish_reasons:
             finish = ("gen_ai_response_finish_reason", clean_label(reason))
-            labels = ((catalogue.PROVIDER, lm.provider), (catalogue.REQUEST_MODEL, lm.request_model), finish)
-            recorder.observe(catalogue.LM_FINISHES, labels, 1)
+            recorder.observe(catalogue.LM_FINISHES, (*model, finish), 1)
         self.set_attributes(self._answer_attributes(answer) if self.is_recording else None)
 
     def _count_tokens(self, answer: Answer, client: Labels, own: Labels, agents: tuple[str, ...]) -> None:
@@ -156,6 +158,6 @@ class LmCall(Operation):
         }
 
 
-def _labels(lm: LmName) -> Labels:
-    labels = (catalogue.OPERATION, catalogue.PROVIDER, catalogue.REQUEST_MODEL, catalogue.RESPONSE_MODEL)
-    return tuple(zip(labels, lm, strict=True))
+def _told(labels: Iterable[tuple[str, str]]) -> Labels:
+    """Return those labels that have a value: an empty one means an absent label."""
+    return tuple((name, value) for name, value in labels if value)

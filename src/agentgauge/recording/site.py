@@ -86,9 +86,9 @@ class Site:
         """
         current = current_agent.get()
         if self.kind is SeriesKind.WORKFLOW:
-            agent, series_agent = current, ""
+            agent, series_agent = str(current), ""
         else:
-            agent = series_agent = self.agent or self._owner(args) or current
+            agent = series_agent = self.agent or self._owner(args) or str(current)  # what outlives the call keeps no frame
         is_entry = agent != current
         is_run = is_entry and self.kind is SeriesKind.TASK
         is_workflow = self.kind is SeriesKind.WORKFLOW

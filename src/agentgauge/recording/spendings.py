@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentgauge.recording.lm_call import Answer
+    from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
 
 __all__ = ["Spending", "Spendings"]
@@ -26,14 +27,16 @@ class Spending:
         answer: The tokens, and the cost where the framework knows it.
         provider: Who provided the model, such as ``openai``; empty where it is not known.
         request_model: The model that was asked for.
-        agent: Whose call it was; empty where it was nobody's.
+        model_labels: The labels of these two, as far as they are known.
+        cost_labels: Those of ``agent_cost_usd_total``: whose call it was, and the model.
         agents: The agents whose runs it is in, each once.
     """
 
     answer: Answer
     provider: str
     request_model: str
-    agent: str
+    model_labels: Labels
+    cost_labels: Labels
     agents: tuple[str, ...]
 
 
@@ -58,11 +61,10 @@ class Spendings(deque[Spending]):
             cost = None
             with contain_internal_errors("price"):
                 cost = self.price(spending)
-            model = (catalogue.REQUEST_MODEL, spending.request_model)
             if cost is None:
-                recorder.observe(catalogue.LM_UNPRICED, ((catalogue.PROVIDER, spending.provider), model), 1)
+                recorder.observe(catalogue.LM_UNPRICED, spending.model_labels, 1)
                 continue
-            recorder.observe(catalogue.COST, ((catalogue.AGENT, spending.agent), model), cost)
+            recorder.observe(catalogue.COST, spending.cost_labels, cost)
             for agent in spending.agents:
                 recorder.observe(catalogue.SUBTREE_COST, ((catalogue.AGENT, agent),), cost)
 

@@ -73,7 +73,7 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
 
     def _find_target(self) -> tuple[Target, Token[str] | None]:
         current = current_agent.get()
-        agent_name = self._agent or current
+        agent_name = self._agent or str(current)  # what outlives the block keeps no frame
         is_entry = agent_name != current
         target = default_recorder().tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
         frame = Frame.enter(current, SeriesKind.RUN, target.agent, target.agent) if is_entry else None

@@ -1,0 +1,164 @@
+"""What a call of a language model leaves in the series and on its span."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.trace import SpanKind, StatusCode
+
+from agentgauge import agent, task
+from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.series import LmName
+from agentgauge.recording.spendings import cost_as_told
+from agentgauge.testing import reraise_internal_errors
+
+CLIENT = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt"}
+
+
+@pytest.fixture(autouse=True)
+def _loud():
+    with reraise_internal_errors():
+        yield
+
+
+def begin(fresh, model="gpt", **options):
+    return LmCall(fresh.recorder, LmName("chat", "openai", model), instrumentor="tests", **options)
+
+
+def test_tokens_are_counted_by_type_for_the_agent_and_for_the_client(fresh):
+    @agent("writer")
+    @task
+    def write():
+        call = begin(fresh)
+        call.note_answer(Answer(10, 4, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=1, response_model="gpt-2"))
+        call.end()
+
+    write()
+    write()
+
+    def tokens(kind):
+        return fresh.value("agent_tokens_total", gen_ai_agent_name="writer", gen_ai_request_model="gpt", gen_ai_token_type=kind)
+
+    assert [tokens(kind) for kind in ("input", "output", "cache_read", "cache_write", "reasoning")] == [20, 8, 6, 4, 2]
+    client = {**CLIENT, "gen_ai_response_model": "gpt-2"}
+    assert fresh.value("gen_ai_client_token_usage_sum", **client, gen_ai_token_type="input") == 20
+    assert fresh.value("gen_ai_client_token_usage_count", **client, gen_ai_token_type="output") == 2
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **client) == 2
+
+
+def test_what_is_not_told_is_absent_and_not_zero(fresh):
+    call = begin(fresh)
+    call.note_answer(Answer())
+    call.end()
+
+    assert fresh.value("gen_ai_client_token_usage_count", **CLIENT, gen_ai_token_type="input") is None
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_provider_name="openai", gen_ai_request_model="gpt") is None
+
+
+def test_a_cache_hit_of_the_programs_own_spends_nothing(fresh):
+    call = begin(fresh)
+    call.note_answer(Answer(10, 4, cost_usd=1.0, is_cache_hit=True))
+    call.end()
+
+    labels = {"gen_ai_request_model": "gpt"}
+    assert fresh.value("agent_lm_cache_hits_total", **labels) == 1
+    assert fresh.value("agent_tokens_total", **labels, gen_ai_token_type="input") is None
+    assert fresh.value("agent_cost_usd_total", **labels) is None
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **CLIENT) == 1
+
+
+def test_a_call_that_fails_after_its_answer_has_spent_its_tokens(fresh):
+    call = begin(fresh)
+    call.note_answer(Answer(10, 4))
+    call.end(ValueError())
+
+    assert fresh.value("gen_ai_client_token_usage_sum", **CLIENT, gen_ai_token_type="input") == 10
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **CLIENT, error_type="ValueError") == 1
+
+
+def test_the_first_chunk_is_timed_and_later_ones_are_not(fresh):
+    call = begin(fresh)
+    for _ in range(3):
+        fresh.clock.advance(0.5)
+        call.note_first_chunk()
+    call.end()
+
+    assert fresh.value("gen_ai_client_operation_time_to_first_chunk_seconds_sum", **CLIENT) == 0.5
+    assert fresh.value("gen_ai_client_operation_time_to_first_chunk_seconds_count", **CLIENT) == 1
+
+
+def test_retries_and_finish_reasons_are_counted(fresh):
+    call = begin(fresh)
+    call.note_retry()
+    call.note_retry(2)
+    call.note_answer(Answer(finish_reasons=("stop", "length", "stop")))
+    call.end()
+
+    labels = {"gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt"}
+    assert fresh.value("agent_lm_retries_total", **labels) == 3
+    assert fresh.value("agent_lm_finish_reasons_total", **labels, gen_ai_response_finish_reason="stop") == 2
+
+
+def test_a_call_is_priced_when_somebody_drains_and_not_in_the_call(fresh):
+    asked = []
+    fresh.recorder.spendings.price = lambda spending: asked.append(spending) or 0.25
+    try:
+        call = begin(fresh)
+        call.note_answer(Answer(10, 4, response_model="gpt-2"))
+        call.end()
+        assert asked == []
+        assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt") == 0.25
+        assert [(spending.provider, spending.answer.response_model) for spending in asked] == [("openai", "gpt-2")]
+    finally:
+        fresh.recorder.spendings.price = cost_as_told
+
+
+def test_a_call_that_nobody_can_price_is_counted_and_not_guessed(fresh):
+    call = begin(fresh)
+    call.note_answer(Answer(10, 4))
+    call.end()
+
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_provider_name="openai", gen_ai_request_model="gpt") == 1
+    assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt") is None
+
+
+def test_its_span_is_a_clients_with_the_names_of_the_conventions(fresh, spans):
+    call = begin(fresh, attributes={"server.address": "localhost"})
+    call.note_first_chunk(0.5)
+    call.note_answer(Answer(10, 4, 3, 2, 1, "gpt-2", "id-7", ("stop",)))
+    call.end()
+
+    [span] = spans.get_finished_spans()
+    assert (span.name, span.kind) == ("chat gpt", SpanKind.CLIENT)
+    assert dict(span.attributes) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt",
+        "server.address": "localhost",
+        "gen_ai.response.model": "gpt-2",
+        "gen_ai.response.id": "id-7",
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 10,
+        "gen_ai.usage.output_tokens": 4,
+        "gen_ai.usage.cache_read.input_tokens": 3,
+        "gen_ai.usage.cache_write.input_tokens": 2,
+        "gen_ai.usage.reasoning.output_tokens": 1,
+        "gen_ai.response.time_to_first_chunk": 0.5,
+    }
+
+
+def test_a_failed_call_bears_its_error_on_span_and_series_alike(fresh, spans):
+    begin(fresh).end(ConnectionError("gone"))
+
+    [span] = spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.attributes["error.type"] == "ConnectionError"
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **CLIENT, error_type="ConnectionError") == 1
+
+
+def test_an_exemplar_joins_a_call_with_its_span(fresh, spans):
+    begin(fresh).end()
+
+    [span] = spans.get_finished_spans()
+    families = {family.name: family for family in fresh.registry.collect()}
+    exemplars = [sample.exemplar for sample in families["gen_ai_client_operation_duration_seconds"].samples if sample.exemplar]
+    assert [exemplar.labels["span_id"] for exemplar in exemplars] == [f"{span.context.span_id:016x}"]
