@@ -20,7 +20,7 @@ from http.client import HTTPException
 
 import psutil
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import REGISTRY
 
@@ -98,7 +98,9 @@ def main() -> int:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # the forks are the point
     logging.getLogger("agentgauge").setLevel(logging.CRITICAL)  # its warnings of bad reports and siblings are wanted here
-    trace.set_tracer_provider(TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.1))))
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.1)))
+    provider.add_span_processor(SpanProcessor())  # somebody must hear of spans, or none are made
+    trace.set_tracer_provider(provider)
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs: {options.seconds:.0f} s of mixed load", flush=True)
     process = psutil.Process()
     bare = _sample(process)

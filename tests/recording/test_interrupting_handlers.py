@@ -60,7 +60,7 @@ assert not contained_errors.count_by_hook, contained_errors.count_by_hook
 REMAINS = """
 import logging, signal, sys
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from prometheus_client import REGISTRY
 from agentgauge import agent, task
@@ -70,7 +70,9 @@ from agentgauge.recording.site import current_agent
 logging.disable()  # the SDK, too, contains what it meets
 if sys.argv[1] != "no SDK":
     sampler = {"sampled": ALWAYS_ON, "unsampled": ParentBased(TraceIdRatioBased(0))}[sys.argv[1]]
-    trace.set_tracer_provider(TracerProvider(sampler=sampler))
+    provider = TracerProvider(sampler=sampler)
+    provider.add_span_processor(SpanProcessor())  # somebody must hear of spans, or none are made
+    trace.set_tracer_provider(provider)
 
 class Exit(BaseException): pass
 fired = 0

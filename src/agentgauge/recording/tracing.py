@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
-import random
-import sys
 import time
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
-from opentelemetry.trace import propagation
 
 from agentgauge.catalogue import Outcome
-from agentgauge.config import is_tracing_disabled
 from agentgauge.errors import report_internal_error
+from agentgauge.recording.sampling import SPAN_KEY, Tracing, UnheardRoot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,9 +58,7 @@ _variable: Any = getattr(_runtime, "_current_context", None)
 _get_context: Callable[[], context_api.Context] = getattr(_variable, "get", _runtime.get_current)
 _set_context: Callable[[context_api.Context], Any] = getattr(_variable, "set", _runtime.attach)
 _reset_context: Callable[[Any], None] = getattr(_variable, "reset", _runtime.detach)
-_SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
 
-_TRACE_ID_LIMIT = 2**64 - 1  # the bits of a trace id that TraceIdRatioBased looks at
 _SPANS_A_SAMPLE = 256
 
 
@@ -82,125 +75,12 @@ class Scope:
         self.token: Any = _set_context(context) if is_current else None
 
 
-class _UnsampledRoot(trace_api.NonRecordingSpan):
-    """A root that the sampler drops, as ``start_span`` makes it; its context is made when somebody asks, to hand it on."""
-
-    def __init__(self, trace_id: int, ids: Any) -> None:
-        self._trace_id = trace_id
-        self._ids = ids  # its own: the provider may be another when somebody asks
-
-    def get_span_context(self) -> SpanContext:
-        """Return the same context to whoever asks."""
-        made: SpanContext | None = self.__dict__.get("_context")
-        return made or self.__dict__.setdefault("_context", self._make_context())  # another thread may ask meanwhile
-
-    def _make_context(self) -> SpanContext:
-        is_random = getattr(self._ids, "is_trace_id_random", bool)()
-        flags = trace_api.TraceFlags(getattr(trace_api.TraceFlags, "RANDOM_TRACE_ID", 0) if is_random else 0)
-        return trace_api.SpanContext(self._trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=flags)
-
-    def __repr__(self) -> str:
-        return f"NonRecordingSpan({self.get_span_context()!r})"
-
-
-class _GivenTraceId:
-    """An id generator whose next trace id is drawn already, since a sampler was to see it."""
-
-    def __init__(self, ids: Any, trace_id: int) -> None:
-        self._trace_id = trace_id
-        self.generate_span_id = ids.generate_span_id
-        self.is_trace_id_random = getattr(ids, "is_trace_id_random", bool)
-
-    def generate_trace_id(self) -> int:
-        """Return the trace id that was drawn."""
-        return self._trace_id
-
-
-def _yes() -> bool:
-    return True
-
-
-class _Tracing:
-    """The tracer of the provider that is set now, and what its sampler lets us skip."""
-
-    def __init__(self) -> None:
-        self.provider: TracerProvider | None = None
-        self.tracer: Any = None
-        self.ids: Any = None
-        self.draw_trace_id: Callable[[], int] = int
-        self.is_enabled: Callable[[], bool] = _yes
-        self.is_unsampled_parent_final = False
-        self.unsampled_context: context_api.Context | None = None
-        self.root_bound: int | None = None
-        self.opened = 0
-        self.seconds = 0.0
-
-    def adopt(self, provider: TracerProvider) -> None:
-        tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
-        self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
-        self.ids = getattr(tracer, "id_generator", None)
-        self.draw_trace_id = _trace_ids_of(self.ids)
-        self.is_enabled = getattr(tracer, "_is_enabled", _yes)
-        self.is_unsampled_parent_final, self.root_bound = _known_decisions(tracer)
-        self.unsampled_context = None
-        self.provider = provider
-
-    def has_unsampled_parent(self, context: context_api.Context, parent: Span) -> bool:
-        """Tell whether the sampler would say no because the local parent is not sampled."""
-        if not self.is_unsampled_parent_final:
-            return False
-        if type(parent) is not _UnsampledRoot:
-            parent_context = parent.get_span_context()
-            if not parent_context.is_valid or parent_context.is_remote or parent_context.trace_flags.sampled:
-                return False
-        self.unsampled_context = context  # the next call in it is not asked again
-        return True
-
-    def start_root(self, target: Target, context: context_api.Context, bound: int) -> Span:
-        """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
-        trace_id = self.draw_trace_id()
-        if trace_id & _TRACE_ID_LIMIT >= bound:
-            return _UnsampledRoot(trace_id, self.ids)
-        tracer = copy.copy(self.tracer)
-        tracer.id_generator = _GivenTraceId(self.ids, trace_id)
-        span: Span = tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
-        return span
-
-
-_tracing = _Tracing()
+_tracing = Tracing()
 
 
 def span_seconds() -> float:
     """Return the CPU time that spans took in this process, estimated from one in 256."""
     return _tracing.seconds
-
-
-def _trace_ids_of(ids: Any) -> Callable[[], int]:
-    """Return what draws a trace id: as the SDK's own generator does, without its look for the one in 2**128 that is invalid."""
-    generators = sys.modules.get("opentelemetry.sdk.trace.id_generator")
-    if generators is not None and type(ids) is generators.RandomIdGenerator:
-        return functools.partial(random.getrandbits, 128)
-    return getattr(ids, "generate_trace_id", int)
-
-
-def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
-    """Return what is known of a tracer's sampler: that it drops what has an unsampled local parent, and the bound for roots.
-
-    Only samplers of the SDK are known, and only those whose decision depends on nothing else. The bound is None where the sampler
-    has to be asked, and where it takes every root.
-    """
-    sampling = sys.modules.get("opentelemetry.sdk.trace.sampling")  # not loaded means: not the SDK's sampler
-    sampler = getattr(tracer, "sampler", None)
-    if sampling is None or getattr(type(sampler), "should_sample", None) is not sampling.ParentBased.should_sample:
-        return False, None
-    is_final = getattr(sampler, "_local_parent_not_sampled", None) is sampling.ALWAYS_OFF
-    root: Any = getattr(sampler, "_root", None)
-    bound = None
-    if root is sampling.ALWAYS_OFF:
-        bound = 0
-    elif type(root) is sampling.TraceIdRatioBased and root.bound <= _TRACE_ID_LIMIT:
-        bound = root.bound
-    return is_final, bound if _SPAN_KEY and hasattr(tracer, "id_generator") else None
 
 
 class _SpanFrames(dict[int, "Frame"]):
@@ -224,9 +104,15 @@ def open_span(target: Target) -> Scope | None:
         context = _get_context()
         if context is _tracing.unsampled_context or _tracing.tracer is None:
             return None
-        parent = context.get(_SPAN_KEY) if _SPAN_KEY else trace_api.get_current_span(context)
+        parent = context.get(SPAN_KEY) if SPAN_KEY else trace_api.get_current_span(context)
         if parent is not None and isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
             return None
+        if not _tracing.is_heard():
+            if parent is not None and _is_valid(parent):
+                return None  # it stays the one whose context is handed on
+            root = _tracing.unheard_root() if parent is None else None
+            if root is not None:
+                return Scope(root, _inside(root, context), is_recording=False)
         _tracing.opened += 1
         if _tracing.opened % _SPANS_A_SAMPLE:
             return _start(target, context, parent)
@@ -251,11 +137,7 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
     else:
         span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
     try:
-        if _SPAN_KEY:
-            inner = context_api.Context({**context, _SPAN_KEY: span} if context else {_SPAN_KEY: span})
-        else:
-            inner = trace_api.set_span_in_context(span, context)
-        return Scope(span, inner, type(span) is not _UnsampledRoot and span.is_recording())
+        return Scope(span, _inside(span, context), type(span) is not UnheardRoot and span.is_recording())
     except BaseException:
         span.end()  # nobody else will
         raise
@@ -270,8 +152,10 @@ def open_span_beside(target: Target, parent: Scope | None) -> Scope | None:
         if _tracing.tracer is None:
             return None
         context = _get_context() if parent is None else parent.context
+        if not _tracing.is_heard() and _is_valid(trace_api.get_current_span(context)):
+            return None
         span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
-        return Scope(span, trace_api.set_span_in_context(span, context), span.is_recording(), is_current=False)
+        return Scope(span, _inside(span, context), span.is_recording(), is_current=False)
     except Exception as fault:  # noqa: BLE001 - a fault of tracing must cost neither the host nor the metrics
         report_internal_error("span_start", fault)
         return None
@@ -283,6 +167,16 @@ def set_span_attributes(scope: Scope, attributes: Mapping[str, Any]) -> None:
         scope.span.set_attributes({key: value for key, value in attributes.items() if value is not None})
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("span_attributes", fault)
+
+
+def _inside(span: Span, context: context_api.Context) -> context_api.Context:
+    if SPAN_KEY:
+        return context_api.Context({**context, SPAN_KEY: span} if context else {SPAN_KEY: span})
+    return trace_api.set_span_in_context(span, context)
+
+
+def _is_valid(parent: object) -> bool:
+    return isinstance(parent, trace_api.Span) and parent.get_span_context().is_valid
 
 
 def sampled_context(scope: Scope) -> SpanContext | None:
