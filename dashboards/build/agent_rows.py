@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.build.panels import Query, latency, number, series, states, table_of
-from dashboards.build.promql import by_agent, by_target, quantile, rate
+from dashboards.build.promql import BAD, FAILED, GOOD, JUDGED, by_agent, by_target, quantile, rate
 
 __all__ = ["ROWS"]
 
-_GOOD = 'outcome="success"'
-_BAD = 'outcome=~"error|timeout"'
-_JUDGED = 'outcome=~"success|error|timeout"'  # cancelled and abandoned calls say nothing about the agent
-# Cancelled and abandoned calls say nothing about the agent; these families tell them by the type of what ended the call.
-_FAILED = 'error_type!~"|GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"'
 _TASK = "gen_ai_agent_name, agent_task"
 _TASK_LEGEND = "{{gen_ai_agent_name}} {{agent_task}}"
 _NO_OBJECTIVE = "no objective is set"
@@ -59,7 +54,7 @@ def overview() -> list[Any]:
             "Tasks failed",
             "How many agent tasks ended in error or timeout in the time range?",
             "short",
-            _in_range(calls, _BAD),
+            _in_range(calls, BAD),
             no_value="0",
             steps={1: "orange"},
         ),
@@ -67,7 +62,7 @@ def overview() -> list[Any]:
             "Success",
             "Which share of the agent tasks succeeded? Cancelled and abandoned ones count in neither part.",
             "percentunit",
-            f"{_in_range(calls, _GOOD)} / ({_in_range(calls, _JUDGED)} > 0)",
+            f"{_in_range(calls, GOOD)} / ({_in_range(calls, JUDGED)} > 0)",
             no_value="no task",
         ),
         number(
@@ -85,8 +80,8 @@ def tasks() -> list[Any]:
     runs = "gen_ai_invoke_agent_duration_seconds"
     calls = "agent_task_duration_seconds"
     bad_share = (
-        f"sum by ({_TASK}) ({rate(by_agent(calls + '_count', _BAD))})"
-        f" / (sum by ({_TASK}) ({rate(by_agent(calls + '_count', _JUDGED))}) > 0)"
+        f"sum by ({_TASK}) ({rate(by_agent(calls + '_count', BAD))})"
+        f" / (sum by ({_TASK}) ({rate(by_agent(calls + '_count', JUDGED))}) > 0)"
     )
     return [
         series(
@@ -101,7 +96,7 @@ def tasks() -> list[Any]:
             "How often do agents' runs fail, and with which type of error?",
             "ops",
             Query(
-                f"sum by (gen_ai_agent_name, error_type) ({rate(by_agent(runs + '_count', _FAILED))})",
+                f"sum by (gen_ai_agent_name, error_type) ({rate(by_agent(runs + '_count', FAILED))})",
                 "{{gen_ai_agent_name}} {{error_type}}",
             ),
             no_value="none failed",
@@ -131,7 +126,7 @@ def tasks() -> list[Any]:
         latency(
             "Duration of tasks (p95)",
             "How long do the slowest 5 % of each task's successful calls take at least, beside what its objective allows?",
-            Query(quantile(0.95, by_agent(calls + "_bucket", _GOOD), _TASK), _TASK_LEGEND),
+            Query(quantile(0.95, by_agent(calls + "_bucket", GOOD), _TASK), _TASK_LEGEND),
             Query(_objective("agent_objective_latency_seconds"), _TASK_LEGEND + " objective"),
         ),
         table_of(
@@ -215,7 +210,7 @@ def tools() -> list[Any]:
             "Which tools fail, how often, and with which type of error?",
             "ops",
             Query(
-                f"sum by (gen_ai_tool_name, error_type) ({rate(by_agent(tool + '_count', _FAILED))})",
+                f"sum by (gen_ai_tool_name, error_type) ({rate(by_agent(tool + '_count', FAILED))})",
                 "{{gen_ai_tool_name}} {{error_type}}",
             ),
             no_value="none failed",
@@ -238,7 +233,7 @@ def tools() -> list[Any]:
             "Which workflows fail, how often, and with which type of error?",
             "ops",
             Query(
-                f"sum by (gen_ai_workflow_name, error_type) ({rate(by_target(workflow + '_count', _FAILED))})",
+                f"sum by (gen_ai_workflow_name, error_type) ({rate(by_target(workflow + '_count', FAILED))})",
                 "{{gen_ai_workflow_name}} {{error_type}}",
             ),
             no_value="none failed",
@@ -311,7 +306,7 @@ def targets() -> list[Any]:
     """What was promised, and how well it is kept."""
     missed = (
         f"sum by ({_TASK}) ({rate(by_agent('agent_objective_latency_missed_total'))})"
-        f" / (sum by ({_TASK}) ({rate(by_agent('agent_task_duration_seconds_count', _GOOD))}) > 0)"
+        f" / (sum by ({_TASK}) ({rate(by_agent('agent_task_duration_seconds_count', GOOD))}) > 0)"
     )
     return [
         series(

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.build import agent_rows, machine_rows
+from dashboards.build import agent_rows, lm_rows, machine_rows, team_rows
 from dashboards.build.panels import DATASOURCE
 
 __all__ = ["PATH", "build", "write"]
@@ -43,7 +43,7 @@ def build() -> str:
     for variable in _variables():
         board = board.with_variable(variable)
     panel_id = 0
-    for title, panels in (*agent_rows.ROWS, *machine_rows.ROWS):
+    for title, panels in (*agent_rows.ROWS, *lm_rows.ROWS, *team_rows.ROWS, *machine_rows.ROWS):
         panel_id += 1
         board = board.with_row(dashboard.Row(title).id(panel_id))
         for panel in panels():

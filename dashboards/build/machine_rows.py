@@ -273,6 +273,31 @@ def itself() -> list[Any]:
             _reading("agentgauge_collector_success", "{{instance}} {{collector}}"),
             no_value="no collector runs",
         ),
+        series(
+            "Frameworks instrumented",
+            "Which frameworks are instrumented (1), and which are loaded but cannot be (0)?",
+            "short",
+            _reading("agentgauge_instrumentor_active", "{{instance}} {{instrumentor}}"),
+            no_value="no framework is loaded",
+        ),
+        series(
+            "Calls by framework",
+            "How many calls does the instrumentation of each framework record? One that never fires is not used.",
+            "ops",
+            _rate("agentgauge_instrumentor_calls_total", "instance, instrumentor", "{{instance}} {{instrumentor}}"),
+            no_value="none has fired",
+        ),
+        series(
+            "Calls left to another layer",
+            "Which calls did an instrumentor see and not count, since another layer, their owner, counts them?",
+            "ops",
+            _rate(
+                "agentgauge_calls_suppressed_total",
+                "instrumentor, owner, kind",
+                "{{instrumentor}} leaves {{kind}} to {{owner}}",
+            ),
+            no_value="none",
+        ),
         table_of(
             "Versions",
             "Which version of agentgauge does each program run?",

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["by_agent", "by_target", "ours", "quantile", "rate"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BAD", "FAILED", "GOOD", "JUDGED", "by_agent", "by_target", "mean", "ours", "quantile", "rate", "share"]
+
+# Cancelled and abandoned calls say nothing about the agent.
+GOOD = 'outcome="success"'
+BAD = 'outcome=~"error|timeout"'
+JUDGED = 'outcome=~"success|error|timeout"'
+# Families without an outcome tell them by the type of what ended the call.
+FAILED = 'error_type!~"|GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"'
 
 _TARGET = 'job=~"$job",instance=~"$instance"'
 _AGENT = _TARGET + ',gen_ai_agent_name=~"$agent"'
@@ -31,6 +43,17 @@ def rate(selector: str) -> str:
 def quantile(ratio: float, selector: str, labels: str) -> str:
     """The ``ratio`` quantile of a histogram's buckets, for each combination of ``labels``; nothing, not NaN, without calls."""
     return f"histogram_quantile({ratio}, sum by ({labels}, le) ({rate(selector)})) >= 0"
+
+
+def mean(histogram: str, selectors: Callable[[str], str], labels: str) -> str:
+    """The mean of a histogram's values for each combination of ``labels``: exact, where a quantile of whole numbers is not."""
+    return share(rate(selectors(histogram + "_sum")), rate(selectors(histogram + "_count")), labels)
+
+
+def share(part: str, whole: str, labels: str) -> str:
+    """``part`` of ``whole`` for each combination of ``labels``; 0 where there is no part, nothing where there is no whole."""
+    sums = f"sum by ({labels}) ({whole})"
+    return f"(sum by ({labels}) ({part}) or 0 * {sums}) / ({sums} > 0)"
 
 
 def _joined(first: str, second: str) -> str:

@@ -1,33 +1,31 @@
 """A real Prometheus that holds every family of the catalogue answers every question of the dashboard and the runbooks."""
 
 import itertools
-import json
 import math
-import socket
-import subprocess
-import time
 import urllib.error
-import urllib.parse
-import urllib.request
 
 import pytest
 from prometheus_client.utils import floatToGoString
 
-from agentgauge.catalogue import FAMILIES, Kind, Outcome
+from agentgauge.catalogue import FAMILIES, TOKEN_TYPES, Kind, Outcome
 from agentgauge.targets import DEFAULT_THRESHOLDS
+from backfilled import BEGIN, ask, backfilled, sample
 from expressions import ALL, dashboard_expressions, load_dashboard, runbook_expressions
 
 pytestmark = pytest.mark.servers
 
 _STEP = 15
 _COUNT = 80
-_BEGIN = int(time.time()) // 3600 * 3600 - 86400  # yesterday, so that nothing falls between a block and the head
-_END = _BEGIN + (_COUNT - 1) * _STEP
+_END = BEGIN + (_COUNT - 1) * _STEP
 _TARGETS = ({"job": "agentgauge", "instance": "a:1"}, {"job": "bots", "instance": "b:1"})
+_AGENTS = ["researcher", "writer"]
 _VALUES = {
     "outcome": [str(outcome) for outcome in Outcome],
     "error_type": ["", "ValueError"],
-    "gen_ai_agent_name": ["researcher", "writer"],
+    "gen_ai_agent_name": _AGENTS,
+    "gen_ai_token_type": list(TOKEN_TYPES),
+    "source": _AGENTS,
+    "target": _AGENTS,
 }
 
 
@@ -60,49 +58,15 @@ def _series():
             yield "ALERTS", target | {"alertname": alert, "alertstate": "firing", "severity": "warning"}, 0
 
 
-def _ask(url, path, **parameters):
-    with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as response:
-        return json.load(response)["data"]["result"]
-
-
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prometheus")
     lines = (
-        f"{name}{{{','.join(f'{label}={json.dumps(value)}' for label, value in labels.items())}}}"
-        f" {index * increase if increase else 1} {_BEGIN + index * _STEP}"
+        sample(name, labels, index * increase if increase else 1, BEGIN + index * _STEP)
         for name, labels, increase in _series()
         for index in range(_COUNT)
     )
-    (folder / "page.om").write_text("\n".join(lines) + "\n# EOF\n", encoding="utf-8")
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
-    backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", "page.om", "data"]
-    subprocess.run(backfill, cwd=folder, check=True, timeout=60)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(["prometheus", *options], cwd=folder, stdout=log, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            _await_ready(f"http://{address}", process, folder / "log")
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-
-
-def _await_ready(url, process, log):
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{url}/-/ready", timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"Prometheus did not become ready:\n{log.read_text()}")
+    with backfilled(tmp_path_factory.mktemp("prometheus"), lines) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -118,9 +82,9 @@ def test_every_panel_variable_and_annotation_has_finite_data_with_the_labels_of_
     problems = []
     for expression in dashboard_expressions(load_dashboard(), ALL | chosen):
         if expression.is_instant:
-            found = _ask(prometheus, "query", query=expression.expr, time=_END)
+            found = ask(prometheus, "query", query=expression.expr, time=_END)
         else:
-            found = _ask(prometheus, "query_range", query=expression.expr, start=_END - 300, end=_END, step=_STEP)
+            found = ask(prometheus, "query_range", query=expression.expr, start=_END - 300, end=_END, step=_STEP)
         values = [float(value) for series in found for _, value in series.get("values", [series.get("value")])]
         if not values or not all(map(math.isfinite, values)):
             problems.append(f"{expression.title}: {values[:5]} for {expression.expr}")
@@ -135,14 +99,14 @@ def test_every_panel_variable_and_annotation_has_finite_data_with_the_labels_of_
 def test_every_question_of_a_runbook_is_valid(prometheus):
     for expression in runbook_expressions():
         try:
-            _ask(prometheus, "query", query=expression.expr, time=_END)
+            ask(prometheus, "query", query=expression.expr, time=_END)
         except urllib.error.HTTPError as error:
             pytest.fail(f"{expression.title}: {error.read().decode()} for {expression.expr}")
 
 
 def test_the_overview_counts_what_happened_in_the_time_range(prometheus):
     numbers = {
-        expression.title: float(_ask(prometheus, "query", query=expression.expr, time=_END)[0]["value"][1])
+        expression.title: float(ask(prometheus, "query", query=expression.expr, time=_END)[0]["value"][1])
         for expression in dashboard_expressions(load_dashboard(), ALL | {"__range": "10m"})
         if expression.is_instant and not expression.legend_labels
     }
