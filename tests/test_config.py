@@ -11,6 +11,13 @@ import pytest
 
 from agentgauge import AgentgaugeError, Config, ConfigurationError
 from agentgauge.config import is_disabled, is_tracing_disabled
+from agentgauge.targets import Price
+
+PRICE = Price(input_usd_per_million=1, output_usd_per_million=1)
+
+
+async def redact_later(text, name):
+    return text
 
 
 def test_the_defaults_serve_on_loopback_with_every_collector():
@@ -27,6 +34,12 @@ def test_the_defaults_serve_on_loopback_with_every_collector():
         "collector_timeout_seconds": 0.5,
         "drain_interval_seconds": 1.0,
         "series_limit": 1000,
+        "instrumentors": None,
+        "content_capture": "NO_CONTENT",
+        "content_redactor": None,
+        "content_limit_bytes": 16384,
+        "prices": {},
+        "prices_file": None,
         "service_name": None,
         "resource_attributes": {},
     }
@@ -63,6 +76,9 @@ def pem_file(tmp_path):
         ("collector_timeout_seconds", "2", 2.0),
         ("drain_interval_seconds", "0.25", 0.25),
         ("series_limit", "5", 5),
+        ("instrumentors", "dspy, langchain", ("dspy", "langchain")),
+        ("content_capture", "SPAN_ONLY", "SPAN_ONLY"),
+        ("content_limit_bytes", "100", 100),
         ("service_name", "swarm", "swarm"),
         ("resource_attributes", "team=red,zone=a%2Cb", {"team": "red", "zone": "a,b"}),
     ],
@@ -77,6 +93,19 @@ def test_the_files_of_tls_come_from_their_variables(pem_file):
     config = Config.load(dict.fromkeys(variables, pem_file))
 
     assert (config.tls_certificate_file, config.tls_key_file, config.tls_client_ca_file) == (pem_file, pem_file, pem_file)
+
+
+def test_the_file_of_prices_comes_from_its_variable(tmp_path):
+    path = tmp_path / "prices.json"
+    path.write_text("{}")
+
+    assert Config.load({"AGENTGAUGE_PRICES_FILE": str(path)}).prices_file == str(path)
+    assert Config.load({}, prices_file=path).prices_file == path
+
+
+def test_the_word_none_instruments_no_framework_and_a_list_of_names_will_do():
+    assert Config.load({"AGENTGAUGE_INSTRUMENTORS": " None "}).instrumentors == ()
+    assert Config.load({}, instrumentors=["dspy"]).instrumentors == ("dspy",)
 
 
 def test_an_argument_wins_over_the_environment_and_none_means_not_given():
@@ -125,6 +154,23 @@ def test_the_service_name_may_come_from_the_resource_attributes():
     assert Config.load({**attributes, "OTEL_SERVICE_NAME": "from-its-own"}).service_name == "from-its-own"
 
 
+CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+
+@pytest.mark.parametrize("mode", ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"])
+def test_opentelemetrys_variable_says_whether_content_is_captured(mode, caplog):
+    assert Config.load({CAPTURE: f" {mode.lower()} "}).content_capture == mode
+    assert Config.load({CAPTURE: mode, "AGENTGAUGE_CONTENT_CAPTURE": "no_content"}).content_capture == "NO_CONTENT"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("text", ["true", "1", "SPAN"])
+def test_a_value_of_opentelemetrys_variable_that_is_none_of_its_words_warns_and_captures_nothing(text, caplog):
+    assert Config.load({CAPTURE: text}).content_capture == "NO_CONTENT"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{CAPTURE}='{text}' is none of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT: no content is kept" in caplog.text
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +202,19 @@ def test_the_service_name_may_come_from_the_resource_attributes():
         ("drain_interval_seconds", True, r"drain_interval_seconds=True: give a number of seconds above 0 and up to 3600"),
         ("service_name", 5, r"service_name=5: give a name such as"),
         ("resource_attributes", "team=red", r"resource_attributes='team=red': give a dict such as"),
+        ("instrumentors", "dspy", r"instrumentors='dspy': give a tuple of names, such as \('dspy',\)"),
+        ("content_capture", "true", r"content_capture='true': give one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT"),
+        ("content_capture", True, r"content_capture=True: give one of NO_CONTENT"),
+        ("content_redactor", "redact", r"content_redactor='redact': give a function of a text and its name"),
+        ("content_redactor", redact_later, r"content_redactor is a coroutine function, which nobody awaits: give a plain one"),
+        ("content_limit_bytes", 0, r"content_limit_bytes=0: give a whole number from 1 to 1048576, such as 16384"),
+        ("content_limit_bytes", 2**21, r"content_limit_bytes=2097152: give a whole number from 1 to 1048576"),
+        ("prices", "gpt-4o", r"prices='gpt-4o': give a dict such as .*Price\(.*or the path of a JSON file as prices_file"),
+        ("prices", {"gpt-4o": 2.5}, r"prices: 'gpt-4o': 2\.5 is no model with its Price; give a dict such as"),
+        ("prices", {5: PRICE}, r"prices: 5: Price\(.* is no model with its Price"),
+        ("prices", {" ": PRICE}, r"prices: ' ': Price\(.* is no model with its Price"),
+        ("prices_file", "missing.json", r"prices_file='missing\.json': there is no such file; give the path of a JSON file"),
+        ("prices_file", 5, r"prices_file=5: there is no such file"),
         ("series_limit", 0, r"series_limit=0: give a whole number from 1 to 1000000, such as 1000"),
         ("series_limit", 10_000_000, r"series_limit=10000000: give a whole number from 1 to 1000000"),
     ],
@@ -182,6 +241,14 @@ def test_a_value_that_cannot_work_is_refused_with_the_setting_and_the_fix(name, 
             "1s",
             r"AGENTGAUGE_DRAIN_INTERVAL_SECONDS='1s' is not a number of seconds: set it to one",
         ),
+        (
+            "AGENTGAUGE_CONTENT_CAPTURE",
+            "true",
+            r"content_capture='TRUE': give one of NO_CONTENT, .* \(AGENTGAUGE_CONTENT_CAPTURE says so\)",
+        ),
+        ("AGENTGAUGE_CONTENT_LIMIT_BYTES", "much", r"AGENTGAUGE_CONTENT_LIMIT_BYTES='much' is not a whole number"),
+        ("AGENTGAUGE_PRICES", "{}", r"prices='\{\}': give a dict .*prices_file \(AGENTGAUGE_PRICES says so\)"),
+        ("AGENTGAUGE_PRICES_FILE", "/missing", r"prices_file='/missing': there is no .*\(AGENTGAUGE_PRICES_FILE says so\)"),
         ("AGENTGAUGE_COLLECTORS", "host,gpu", r"collectors: 'gpu' is unknown; give any of host, process"),
         (
             "OTEL_RESOURCE_ATTRIBUTES",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from agentgauge.errors import ConfigurationError
+from agentgauge.targets import Price
 
 __all__ = ["Config", "is_disabled", "is_tracing_disabled"]
 
@@ -20,6 +22,7 @@ COLLECTOR_NAMES = ("host", "process")
 
 _PREFIX = "AGENTGAUGE_"
 _ATTRIBUTES = "{'deployment.environment.name': 'test'}"
+_PRICES = "{'gpt-4o': Price(input_usd_per_million=2.5, output_usd_per_million=10)}"
 _STANDARD_VARIABLES = {
     "host": "OTEL_EXPORTER_PROMETHEUS_HOST",
     "port": "OTEL_EXPORTER_PROMETHEUS_PORT",
@@ -60,6 +63,10 @@ class Config:
             ``AGENTGAUGE_CONTENT_CAPTURE`` is not set; a value there that is none of these warns and captures nothing.
         content_redactor: Takes the text of such an attribute and its name, and returns what may be kept, None for nothing.
         content_limit_bytes: How much of such an attribute is kept, in bytes of UTF-8.
+        prices: What models cost, whatever frameworks and genai-prices say: ``{"gpt-4o": Price(...)}``, or ``"openai/gpt-4o"`` for
+            that of one provider.
+        prices_file: A JSON file of the same, ``{"gpt-4o": {"input_usd_per_million": 2.5, "output_usd_per_million": 10}}``; what
+            ``prices`` says of a model wins.
         service_name: The ``service_name`` of ``target_info``; ``OTEL_SERVICE_NAME`` is read where
             ``AGENTGAUGE_SERVICE_NAME`` is not set.
         resource_attributes: Further labels of ``target_info``, from ``OTEL_RESOURCE_ATTRIBUTES``.
@@ -83,6 +90,8 @@ class Config:
     content_capture: str = "NO_CONTENT"
     content_redactor: Callable[[str, str], str | None] | None = None
     content_limit_bytes: int = 16_384
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    prices_file: str | None = None
     service_name: str | None = None
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,6 +115,7 @@ class Config:
             if name not in COLLECTOR_NAMES:
                 raise ConfigurationError(f"collectors: {name!r} is unknown; give any of {', '.join(COLLECTOR_NAMES)}")
         self._check_instrumentation()
+        self._check_prices()
         self._check_access()
 
     def _check_instrumentation(self) -> None:
@@ -115,7 +125,20 @@ class Config:
             raise ConfigurationError(f"content_capture={self.content_capture!r}: give one of {', '.join(CONTENT_CAPTURES)}")
         if self.content_redactor is not None and not callable(self.content_redactor):
             raise ConfigurationError(f"content_redactor={self.content_redactor!r}: give a function of a text and its name")
+        if inspect.iscoroutinefunction(self.content_redactor):
+            raise ConfigurationError("content_redactor is a coroutine function, which nobody awaits: give a plain one")
         _require_integer("content_limit_bytes", self.content_limit_bytes, 1, 1_048_576, "16384")
+
+    def _check_prices(self) -> None:
+        _require_type("prices", self.prices, Mapping, f"a dict such as {_PRICES}, or the path of a JSON file as prices_file")
+        for model, price in self.prices.items():
+            if not isinstance(model, str) or not model.strip() or not isinstance(price, Price):
+                raise ConfigurationError(
+                    f"prices: {model!r}: {price!r} is no model with its Price; give a dict such as {_PRICES}"
+                )
+        path = self.prices_file
+        if path is not None and not (isinstance(path, str | os.PathLike) and os.path.isfile(path)):  # noqa: PTH113 - pathlib is slow to load
+            raise ConfigurationError(f"prices_file={path!r}: there is no such file; give the path of a JSON file")
 
     def _check_access(self) -> None:
         if self.bearer_token is not None and not _is_token(self.bearer_token):

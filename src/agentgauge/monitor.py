@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.fork_gate import LOADING, ForkGate
+from agentgauge.prices import Prices, read_table
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
 from agentgauge.recording.fork_guard import guard
@@ -40,6 +41,8 @@ class Monitor:
         registry: Where its series are.
         thresholds: The limits on readings that it exports.
         process_id: The process that it serves.
+        preset: The settings that ``agentgauge run`` was given, where that started it for a program that knows nothing of it; what
+            the program itself asks of ``start()`` is done then, but for these. None where the program started it.
     """
 
     def __init__(self, config: Config, registry: CollectorRegistry, thresholds: tuple[Threshold, ...]) -> None:
@@ -47,6 +50,7 @@ class Monitor:
         self.registry = registry
         self.thresholds = thresholds
         self.process_id = os.getpid()
+        self.preset: Mapping[str, Any] | None = None
         self._url: str | None = None
         self._is_stopped = False
         self._is_changing = False  # only ever seen by the thread that changes it, in a signal handler
@@ -76,8 +80,11 @@ class Monitor:
 
     def _start_parts(self) -> None:
         instrumentation = self._instrumentation() if self.config.instrumentors != () else None
+        prices = self._prices()
         server = self._bind_server() if self.config.is_server_enabled else None
         recorder = default_recorder()
+        self._registrations.callback(setattr, recorder.spendings, "price", recorder.spendings.price)
+        recorder.spendings.price = prices.price
         self._registrations.callback(setattr, recorder, "series_limit", recorder.series_limit)
         recorder.series_limit = self.config.series_limit
         self._register_collectors()
@@ -101,6 +108,11 @@ class Monitor:
         is_captured = config.content_capture in ("SPAN_ONLY", "SPAN_AND_EVENT")
         content = Content(is_captured, config.content_limit_bytes, config.content_redactor)
         return Instrumentation(default_recorder(), content, config.instrumentors)
+
+    def _prices(self) -> Prices:
+        """Read the user's own prices, before anything starts."""
+        of_file = {} if self.config.prices_file is None else read_table(self.config.prices_file)
+        return Prices({**of_file, **self.config.prices})
 
     def _bind_server(self) -> MetricsServer | None:
         with LOADING:  # a program without the server does not pay for it
@@ -212,13 +224,16 @@ def start(
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     with _lock:
-        if _running is not None and _running.process_id != os.getpid():
-            _running.stop()
         if _running is not None:
-            given = {name for name, value in settings.items() if value is not None}
-            given |= {name for name, value in (("registry", registry), ("thresholds", thresholds)) if value is not None}
-            _require_same(_running, config, registry, limits, given)
-            return _running
+            if _running.preset and not is_disabled():
+                settings = _with_preset(_running, settings)
+                config = Config.load(**settings)
+            different = _different(_running, config, registry, limits, settings, thresholds)
+            if _running.process_id == os.getpid() and not different:
+                return _running
+            if _running.process_id == os.getpid() and _running.preset is None:
+                raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
+            _running.stop()
         monitor = Monitor(config, REGISTRY if registry is None else registry, limits)
         if not is_disabled():
             _running = monitor
@@ -251,19 +266,27 @@ def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
     return limits
 
 
-def _require_same(
+def _with_preset(running: Monitor, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the options of ``agentgauge run`` hold; in a forked child, which may want a port of its own, for what is not given."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    preset = running.preset or {}
+    return {**given, **preset} if running.process_id == os.getpid() else {**preset, **given}
+
+
+def _different(
     running: Monitor,
     config: Config,
     registry: CollectorRegistry | None,
-    thresholds: tuple[Threshold, ...],
-    given: set[str],
-) -> None:
-    """Let a second ``start()`` pass where it asks for nothing else than what runs."""
+    limits: tuple[Threshold, ...],
+    settings: Mapping[str, Any],
+    thresholds: Iterable[Threshold] | None,
+) -> list[str]:
+    """Name what a second ``start()`` asks for that is not what runs."""
+    given = {name for name, value in settings.items() if value is not None}
+    given |= {name for name, value in (("registry", registry), ("thresholds", thresholds)) if value is not None}
     runs = _settings(running.config, running.registry, running.thresholds)
-    asked = _settings(config, registry, thresholds)
-    different = sorted(name for name in given if asked[name] != runs[name])
-    if different:
-        raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
+    asked = _settings(config, registry, limits)
+    return sorted(name for name in given if asked[name] != runs[name])
 
 
 def _settings(config: Config, registry: CollectorRegistry | None, thresholds: tuple[Threshold, ...]) -> dict[str, object]:

@@ -1,15 +1,18 @@
-"""What the user promises: objectives for tasks and thresholds for readings, exported as series that the shipped rules obey."""
+"""What the user states: objectives for tasks, thresholds for readings, prices of models.
+
+Objectives and thresholds are exported as series that the shipped rules obey.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from agentgauge.errors import ConfigurationError
 
-__all__ = ["DEFAULT_THRESHOLDS", "Objective", "Threshold"]
+__all__ = ["DEFAULT_THRESHOLDS", "Objective", "Price", "Threshold"]
 
 Operator = Literal[">", ">=", "<", "<="]
 Severity = Literal["info", "warning", "critical"]
@@ -75,6 +78,34 @@ class Threshold:
             raise ConfigurationError(f"Threshold(metric={self.metric!r}): give the name of a family, such as 'process_open_fds'")
         if not _is_number(self.value) or not abs(self.value) <= sys.float_info.max:
             raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a million tokens of one model cost, in US dollars.
+
+    Attributes:
+        input_usd_per_million: Tokens of the prompt.
+        output_usd_per_million: Tokens of the answer, those of its reasoning included.
+        cache_read_usd_per_million: Tokens of the prompt that came from the provider's cache; as all input unless given.
+        cache_write_usd_per_million: Tokens of the prompt that were written to it; as all input unless given.
+
+    Raises:
+        ConfigurationError: A price is no number, negative or infinite.
+    """
+
+    input_usd_per_million: float
+    output_usd_per_million: float
+    cache_read_usd_per_million: float | None = None
+    cache_write_usd_per_million: float | None = None
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if value is None and part.default is None:
+                continue
+            if not _is_number(value) or not 0 <= value <= sys.float_info.max:
+                raise ConfigurationError(f"Price({part.name}={value!r}): give US dollars for a million tokens, such as 2.5")
 
 
 def _is_family_name(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,5 +71,6 @@ class Spendings(deque[Spending]):
 
 
 def cost_as_told(spending: Spending) -> float | None:
-    """Return the cost that the framework told."""
-    return spending.answer.cost_usd
+    """Return the cost that the framework told, where that is one."""
+    cost = spending.answer.cost_usd
+    return cost if cost is not None and 0 <= cost < math.inf else None
