@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.operation import Operation
@@ -46,6 +47,10 @@ class Kit:
     def begin_lm(self, lm: LmName, **options: Any) -> LmCall:
         """Begin the call of a language model; the options are those of ``Operation``."""
         return LmCall(self.recorder, lm, instrumentor=self.name, **options)
+
+    def leave_to_decorator(self, kind: SeriesKind) -> None:
+        """Count a call as suppressed that a decorator of agentgauge counts."""
+        self.recorder.observe(CALLS_SUPPRESSED, ((INSTRUMENTOR, self.name), ("owner", "decorator"), ("kind", kind.value)), 1)
 
     def patch(self, owner: type | ModuleType, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Put ``decorate(function)`` in the place of somebody else's function, until everything is undone."""

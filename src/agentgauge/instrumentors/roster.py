@@ -70,7 +70,7 @@ FRAMEWORKS = {
     framework.name: framework
     for framework in (
         Framework("dspy", "dspy", "dspy", "3.4", "agentgauge.instrumentors.dspy"),
-        Framework("langchain", "langchain_core.callbacks", "langchain-core", "1.0", "agentgauge.instrumentors.langchain"),
+        Framework("langchain", "langchain_core.tracers.context", "langchain-core", "1.0", "agentgauge.instrumentors.langchain"),
         Framework("openai-agents", "agents", "openai-agents", "0.20", "agentgauge.instrumentors.openai_agents"),
         Framework("genai-spans", "opentelemetry.sdk.trace", "opentelemetry-sdk", "1.30", "agentgauge.instrumentors.genai_spans"),
     )

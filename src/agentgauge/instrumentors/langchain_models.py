@@ -1,0 +1,169 @@
+"""Chat models of LangChain: the provider is called inside the model's LM call, and what LangChain does not tell of that call."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.errors import contain_internal_errors
+from agentgauge.instrumentors.inside import Inside, aeach_inside, each_inside
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from uuid import UUID
+
+    from agentgauge.instrumentors.kit import Kit
+    from agentgauge.recording.operation import Operation
+
+__all__ = ["Models", "Run"]
+
+_MODULE = "langchain_core.language_models.chat_models"
+_MANAGER = 3
+"""Where ``_generate_with_cache(self, messages, stop, run_manager)`` is given the manager of its run."""
+
+
+class Run:
+    """One run of LangChain's that has not ended.
+
+    Attributes:
+        operation: What it is counted as; None for parts that are not counted.
+        around: The operation that what runs inside is in.
+        parent: The run around it.
+        inner: The ids of the runs inside that are open.
+        agent: The agent whose run it is; of a node, the agent that ran in it last.
+        is_node: Whether it is a graph's node.
+        is_cache_hit: Whether a cache of LangChain's answered.
+        is_open: Whether it has not ended.
+    """
+
+    __slots__ = ("agent", "around", "inner", "is_cache_hit", "is_node", "is_open", "operation", "parent")
+
+    def __init__(self, parent: Run | None, operation: Operation | None) -> None:
+        self.parent = parent
+        self.operation = operation
+        self.around: Operation | None = operation or (parent.around if parent is not None else None)
+        self.inner: list[UUID] = []
+        self.agent = ""
+        self.is_node = False
+        self.is_cache_hit = False
+        self.is_open = True
+
+
+_last: ContextVar[Run | None] = ContextVar("agentgauge_langchain_last", default=None)
+"""The chat model's run that began last in this context: ``_stream`` is not told which run it is of."""
+
+_serving: ContextVar[Run | None] = ContextVar("agentgauge_langchain_serving", default=None)
+"""The chat model's run whose provider or cache is being asked."""
+
+
+class Models:
+    """Wraps the base class of chat models, and their classes when they are first called."""
+
+    def __init__(self, kit: Kit, runs: dict[UUID | None, Run], close: Callable[[UUID, BaseException], None]) -> None:
+        """Wrap nothing yet.
+
+        Args:
+            kit: Where calls are recorded.
+            runs: The runs that are open, by id.
+            close: Ends a run with what cancelled it.
+        """
+        self._kit = kit
+        self._runs = runs
+        self._close = close
+        self._seen: set[type] = set()
+
+    def begin(self, run: Run, model: Any) -> None:
+        """Wrap the classes of ``model`` before it asks its provider in ``run``."""
+        _last.set(run)
+        base: Any = getattr(sys.modules.get(_MODULE), "BaseChatModel", None)
+        kind: Any = type(model)
+        if base is None or kind in self._seen or not issubclass(kind, base):
+            return
+        if not self._seen:
+            # They are private, and without them only what is below is not told apart.
+            self._patch(base, "_generate_with_cache", self._generating)
+            self._patch(base, "_agenerate_with_cache", self._agenerating)
+            self._patch(base, "_convert_cached_generations", _converting)
+        self._seen.add(kind)
+        if kind._stream is not base._stream:  # noqa: SLF001 - LangChain asks so whether a model can stream at all
+            self._kit.patch(kind, "_stream", _streaming)
+        if kind._astream is not base._astream:  # noqa: SLF001 - as above
+            self._kit.patch(kind, "_astream", _astreaming)
+
+    def _patch(self, owner: type, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        if hasattr(owner, name):
+            self._kit.patch(owner, name, decorate)
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Run | None]:
+        manager = kwargs.get("run_manager") or (args[_MANAGER] if len(args) > _MANAGER else None)
+        run_id = getattr(manager, "run_id", None)
+        return run_id, self._runs.get(run_id)
+
+    def _generating(self, generate: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(generate)
+        def generating(*args: Any, **kwargs: Any) -> Any:
+            _, run = self._find(args, kwargs)
+            if run is None:
+                return generate(*args, **kwargs)
+            token = _serving.set(run)
+            try:
+                with Inside(run.operation):
+                    return generate(*args, **kwargs)
+            finally:
+                _serving.reset(token)
+
+        return generating
+
+    def _agenerating(self, generate: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(generate)
+        async def generating(*args: Any, **kwargs: Any) -> Any:
+            run_id, run = self._find(args, kwargs)
+            if run is None:
+                return await generate(*args, **kwargs)
+            _serving.set(run)  # in the context of a task of its own, which LangChain makes for each
+            try:
+                with Inside(run.operation):
+                    return await generate(*args, **kwargs)
+            except BaseException as error:
+                if not isinstance(error, Exception):  # LangChain does not tell that a chat model's call was cancelled
+                    with contain_internal_errors("langchain"):
+                        self._close(run_id, error)
+                raise
+
+        return generating
+
+
+def _converting(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """LangChain calls this for an answer of its cache, and for none else."""
+
+    @functools.wraps(convert)
+    def converting(*args: Any, **kwargs: Any) -> Any:
+        run = _serving.get()
+        if run is not None:
+            run.is_cache_hit = True
+        return convert(*args, **kwargs)
+
+    return converting
+
+
+def _streaming(stream: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    @functools.wraps(stream)
+    def streaming(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        return each_inside(_open_call(), functools.partial(stream, *args, **kwargs))
+
+    return streaming
+
+
+def _astreaming(stream: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    @functools.wraps(stream)
+    def streaming(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        return aeach_inside(_open_call(), functools.partial(stream, *args, **kwargs))
+
+    return streaming
+
+
+def _open_call() -> Operation | None:
+    run = _last.get()
+    return run.operation if run is not None and run.is_open else None

@@ -1,0 +1,195 @@
+"""Models of the OpenAI Agents SDK: each call that the runner makes is an LM call, whether the model opens a span or none."""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.errors import contain_internal_errors
+from agentgauge.instrumentors.inside import Inside, aeach_inside, placed
+from agentgauge.recording.frame import Frame
+from agentgauge.recording.lm_call import Answer
+from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.site import current_agent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from agentgauge.instrumentors.kit import Kit
+    from agentgauge.recording.lm_call import LmCall
+    from agentgauge.recording.operation import Operation
+
+__all__ = ["Models", "answer_of", "is_in_own_call", "lm_name", "note_response"]
+
+_response: ContextVar[list[Any] | None] = ContextVar("agentgauge_openai_agents_response", default=None)
+"""Takes the response that the model's own span bears: what the runner gets names neither the model nor how it finished."""
+
+_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
+
+
+class Models:
+    """Wraps the classes of models when the runner first asks for one of them."""
+
+    def __init__(self, kit: Kit, find_current: Callable[[], Operation | None]) -> None:
+        """Wrap no class yet.
+
+        Args:
+            kit: Where calls are recorded.
+            find_current: Returns the operation of the SDK's current span.
+        """
+        self._kit = kit
+        self._find_current = find_current
+        self._seen: set[type] = set()
+
+    def found(self, get_model: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate the function by which the runner gets a model."""
+
+        @functools.wraps(get_model)
+        def got(*args: Any, **kwargs: Any) -> Any:
+            model = get_model(*args, **kwargs)
+            with contain_internal_errors("openai_agents_model"):
+                self._wrap(type(model))
+            return model
+
+        return got
+
+    def _wrap(self, model: type) -> None:
+        if model in self._seen:
+            return
+        self._seen.add(model)
+        self._kit.patch(model, "get_response", self._responded)
+        self._kit.patch(model, "stream_response", self._streamed)
+
+    def _begin(self, model: Any) -> LmCall | None:
+        with contain_internal_errors("openai_agents_model"):
+            if not is_in_own_call():  # a subclass that asks its base class makes one call
+                return self._kit.begin_lm(lm_name(model), **placed(self._find_current()))
+        return None
+
+    def _responded(self, get_response: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(get_response)
+        async def responded(model: Any, *args: Any, **kwargs: Any) -> Any:
+            call = self._begin(model)
+            if call is None:
+                return await get_response(model, *args, **kwargs)
+            responses: list[Any] = []
+            token = _response.set(responses)
+            try:
+                with Inside(call):
+                    result = await get_response(model, *args, **kwargs)
+            except BaseException as error:
+                call.end(error)
+                raise
+            finally:
+                _response.reset(token)
+            with contain_internal_errors("openai_agents_answer"):
+                model_name, finish = _named_by(responses[-1]) if responses else (None, ())
+                call.note_answer(answer_of(result.usage, response_id=result.response_id, model=model_name, finish_reasons=finish))
+                self._note_content(call, result.output)
+            call.end()
+            return result
+
+        return responded
+
+    def _streamed(self, stream_response: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(stream_response)
+        async def streamed(model: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            call = self._begin(model)
+            events: Any = aeach_inside(call, functools.partial(stream_response, model, *args, **kwargs))
+            if call is None:
+                async for event in events:
+                    yield event
+                return
+            left: BaseException | None = None
+            is_answered = False
+            while left is None:
+                try:
+                    event = await anext(events)
+                except StopAsyncIteration:
+                    break
+                except BaseException as error:
+                    call.end(error)
+                    raise
+                call.note_first_chunk()
+                with contain_internal_errors("openai_agents_answer"):
+                    is_answered = self._note_event(call, event) or is_answered
+                try:
+                    yield event
+                except BaseException as error:  # noqa: BLE001 - it is raised again below: nothing of the host's runs in here
+                    left = error
+            if left is not None:
+                await events.aclose()
+            call.end(None if is_answered else left)
+            if left is not None:
+                raise left
+
+        return streamed
+
+    def _note_event(self, call: LmCall, event: Any) -> bool:
+        """Note the answer that the last event of a stream bears; return whether it did."""
+        if getattr(event, "type", None) not in _LAST_EVENTS:
+            return False
+        response = event.response
+        model_name, finish = _named_by(response)
+        call.note_answer(answer_of(response.usage, response_id=response.id, model=model_name, finish_reasons=finish))
+        self._note_content(call, response.output)
+        return True
+
+    def _note_content(self, call: LmCall, output: Any) -> None:
+        if self._kit.content.is_captured and call.is_recording:
+            text = self._kit.content.attribute("gen_ai.output.messages", [getattr(item, "content", None) for item in output])
+            call.set_attributes({"gen_ai.output.messages": text})
+
+
+def note_response(response: Any) -> None:
+    """Note the response that a model's own span bears, for the call that this runs in."""
+    responses = _response.get()
+    if responses is not None and response is not None:
+        responses.append(response)
+
+
+def _named_by(response: Any) -> tuple[str | None, tuple[str, ...]]:
+    model, status = getattr(response, "model", None), getattr(response, "status", None)
+    return model if isinstance(model, str) else None, (status,) if isinstance(status, str) else ()
+
+
+def is_in_own_call() -> bool:
+    """Tell whether this runs in an LM call that is counted here already."""
+    current = current_agent.get()
+    return type(current) is Frame and current.kind is SeriesKind.LM and current.instrumentor == "openai-agents"
+
+
+def lm_name(model: Any) -> LmName:
+    """Name the call of a model; the SDK's own classes call OpenAI, and others write the provider before the model's name."""
+    name = getattr(model, "model", None)
+    name = name if isinstance(name, str) else ""
+    provider, slash, _ = name.partition("/")
+    if type(model).__name__.startswith("OpenAI"):
+        return LmName("chat", "openai", name)
+    return LmName("chat", provider if slash else "", name)
+
+
+def answer_of(
+    usage: Any, *, response_id: str | None = None, model: str | None = None, finish_reasons: tuple[str, ...] = ()
+) -> Answer:
+    """Read the tokens from the SDK's ``Usage``, from a response's usage or from a span's; all zero means that nothing is told."""
+    get = usage.get if isinstance(usage, dict) else functools.partial(getattr, usage)
+    inputs, outputs = get("input_tokens", None), get("output_tokens", None)
+    if not inputs and not outputs:
+        return Answer(response_id=response_id, response_model=model, finish_reasons=finish_reasons)
+    return Answer(
+        input_tokens=inputs,
+        output_tokens=outputs,
+        cache_read_tokens=_detail(get("input_tokens_details", None), "cached_tokens"),
+        cache_write_tokens=_detail(get("input_tokens_details", None), "cache_write_tokens"),
+        reasoning_tokens=_detail(get("output_tokens_details", None), "reasoning_tokens"),
+        response_id=response_id,
+        response_model=model,
+        finish_reasons=finish_reasons,
+    )
+
+
+def _detail(details: Any, name: str) -> int | None:
+    value = details.get(name) if isinstance(details, dict) else getattr(details, name, None)
+    return value if isinstance(value, int) else None
