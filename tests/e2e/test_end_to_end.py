@@ -154,8 +154,22 @@ def scaled_durations(config: str) -> str:
 # --- while it works -------------------------------------------------------------------------------------------------------
 
 
+NOT_IN_THE_DEMO = {
+    "Time to the first chunk",  # its models answer at once
+    "LM retries",  # it has none
+    "LM calls without a price",
+    "Answers in the wrong form",
+    "Handoffs",  # its agents are called by a workflow, not by one another
+    "Failed handoffs",
+    "Delegation depth",
+    "Repeated tool calls",  # its tools are decorated, which show no arguments
+}
+
+
 def test_every_target_variable_and_annotation_of_the_dashboard_returns_data(run):
-    left = list(dashboard_expressions(load_dashboard(), ALL))
+    expressions = list(dashboard_expressions(load_dashboard(), ALL))
+    assert {expression.title for expression in expressions} >= NOT_IN_THE_DEMO
+    left = [expression for expression in expressions if expression.title not in NOT_IN_THE_DEMO]
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while left and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -223,6 +237,11 @@ def totals(calls: list[dict[str, Any]], kind: str, *fields: str) -> dict[tuple[s
     return dict(sums)
 
 
+def decorated(counts: dict[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+    """Leave out the steps that DSPy's own modules are: the ledger knows what the demo decorates."""
+    return {labels: count for labels, count in counts.items() if labels[1] not in {"Predict", "ChainOfThought", "ReAct"}}
+
+
 def test_prometheus_counts_the_tasks_and_their_outcomes_as_the_demo_did(run, counted):
     said = by_labels(
         run,
@@ -230,7 +249,8 @@ def test_prometheus_counts_the_tasks_and_their_outcomes_as_the_demo_did(run, cou
         *("gen_ai_agent_name", "agent_task", "outcome"),
     )
     expected = totals(counted["calls"], "task", "agent", "name", "outcome")
-    assert said == expected
+    assert decorated(said) == expected
+    assert {task for _, task, _ in said} > {task for _, task, _ in expected}  # DSPy's own steps are tasks, too
     assert {"success", "error", "timeout", "cancelled", "abandoned"} == {outcome for _, _, outcome in expected}
 
 
@@ -241,8 +261,8 @@ def test_prometheus_counts_the_errors_by_type_as_the_demo_did(run, counted):
         *("gen_ai_agent_name", "agent_task", "error_type"),
     )
     bad = [call for call in counted["calls"] if call["outcome"] in {"error", "timeout"}]
-    assert said == totals(bad, "task", "agent", "name", "error_type")
-    assert said
+    assert decorated(said) == totals(bad, "task", "agent", "name", "error_type")
+    assert decorated(said)
 
 
 def test_prometheus_counts_the_tool_calls_and_their_errors_as_the_demo_did(run, counted):

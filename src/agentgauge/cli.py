@@ -1,0 +1,133 @@
+"""The command ``agentgauge``: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agentgauge.errors import ConfigurationError
+from agentgauge.fork_gate import load
+from agentgauge.launcher import ProgramNotFoundError, find_module, find_program, run, start_for_program
+from agentgauge.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_WRONG_USAGE = 2
+_RUN_EPILOG = """\
+examples:
+  agentgauge run my_agents.py --verbose
+  agentgauge run --port 9500 -m my_package
+  agentgauge run --instrumentors dspy gunicorn my_app:app
+
+Options of agentgauge stand before PROGRAM; all that follows is the program's own. AGENTGAUGE_* variables hold too; an option
+wins over them, and over what the program asks of agentgauge.start(). Where the port is taken the program runs without a server,
+after a warning, unless --port names it. Port 0 takes any free one and says on stderr which.
+Forked children go on recording, and serve nothing unless they call agentgauge.start(); other children are not measured.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        self.exit(_WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says.
+
+    Args:
+        argv: The command line without its first word; that of the process unless given.
+
+    Returns:
+        The exit status: 2 where the command line or a setting cannot work.
+
+    Raises:
+        BaseException: Whatever leaves a program that is run, ``SystemExit`` included.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words)
+    options = parser.parse_args(words)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return _WRONG_USAGE
+    if options.command == "run":
+        return _run(options)
+    return int(load("agentgauge.doctor").main(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    is_module = options.module is not None
+    words = [*(options.module or ()), *options.program]  # argparse ends a module's arguments at "--", which is the module's too
+    if words[:1] == ["--"] and not is_module:
+        words = words[1:]
+    if not words:
+        return _refuse("-m needs the name of a module" if is_module else "give a program to run")
+    try:
+        program = find_module(words[0]) if is_module else find_program(words[0])
+        start_for_program(**_settings(options))
+    except (ProgramNotFoundError, ConfigurationError) as error:
+        return _refuse(str(error))
+    run(program, words[1:])
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"agentgauge run: {message}", file=sys.stderr)  # noqa: T201 - a command prints
+    return _WRONG_USAGE
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, under their names in ``agentgauge.start()``."""
+    given = {name: getattr(options, name) for name in ("port", "host", "service_name", "instrumentors", "collectors")}
+    if options.no_server:
+        given["is_server_enabled"] = False
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="agentgauge", description="Prometheus and OpenTelemetry instrumentation for AI agents.")
+    parser.add_argument("--version", action="version", version=f"agentgauge {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_run(
+        commands.add_parser(
+            "run",
+            help="run a program with its agents measured",
+            description="Run a Python program with its agents measured: no line of it needs to know of agentgauge.",
+            usage="agentgauge run [OPTIONS] (PROGRAM | -m MODULE) [ARGS ...]",
+            epilog=_RUN_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    summary = "tell what is installed, what is instrumented, and what stands in the way"
+    doctor = commands.add_parser("doctor", help=summary, description=f"{summary.capitalize()}.")
+    if words[:1] == ["doctor"]:  # loaded for those who want it
+        load("agentgauge.doctor").add_arguments(doctor)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, help="where to serve /metrics (default: AGENTGAUGE_PORT or 9464)")
+    parser.add_argument("--host", metavar="ADDRESS", help="the address to listen on (default: AGENTGAUGE_HOST or 127.0.0.1)")
+    parser.add_argument("--no-server", action="store_true", help="serve nothing; the series are in prometheus_client's registry")
+    parser.add_argument("--service-name", metavar="NAME", help="the service_name of target_info")
+    parser.add_argument(
+        "--instrumentors", type=_names, metavar="NAMES", help="frameworks that must be instrumented, separated by commas, or none"
+    )
+    parser.add_argument("--collectors", type=_names, metavar="NAMES", help="collectors that run, separated by commas, or none")
+    # REMAINDER: what follows the module, or the program, is the program's own, whatever it looks like.
+    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module, as python -m does")
+    parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="a script, a folder or a console script")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("give names separated by commas, or none")
+    return () if names == ("none",) else names
