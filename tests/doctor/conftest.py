@@ -1,0 +1,131 @@
+"""Programs to examine, and doctor to examine them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import agentgauge
+from agentgauge.doctor import add_arguments, main
+
+READ = ("AGENTGAUGE_", "OTEL_", "PROMETHEUS_", "WEB_CONCURRENCY", "UVICORN_", "GUNICORN_")
+
+
+@dataclass
+class Examination:
+    """What doctor said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        return json.loads(self.out)
+
+    def __getitem__(self, check):
+        (finding,) = [each for each in self.document["findings"] if each["check"] == check]
+        return finding
+
+    def status(self, check):
+        return self[check]["status"]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    """Let no variable of the machine's own count."""
+    for name in list(os.environ):
+        if name.startswith(READ):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def doctor(capsys):
+    """Give a function that runs doctor with some arguments; ``--json`` unless asked for text."""
+
+    def examine(*arguments, is_text=False):
+        parser = argparse.ArgumentParser("agentgauge doctor")
+        add_arguments(parser)
+        capsys.readouterr()
+        code = main(parser.parse_args([*map(str, arguments), *([] if is_text else ["--json"])]))
+        said = capsys.readouterr()
+        return Examination(code, said.out, said.err)
+
+    return examine
+
+
+@pytest.fixture
+def serve(fresh):
+    """Give a function that starts agentgauge on a registry of the test's own."""
+
+    def start(**settings):
+        return agentgauge.start(
+            **{"port": 0, "registry": fresh.registry, "instrumentors": (), "collector_timeout_seconds": 5, **settings}
+        )
+
+    yield start
+    agentgauge.stop()
+
+
+@pytest.fixture
+def visit(serve, doctor):
+    """Give a function that starts agentgauge, and lets doctor look at it."""
+
+    def examine(*arguments, **settings):
+        return doctor("--url", serve(**settings).url, *arguments)
+
+    return examine
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Give a function that installs a distribution with nothing in it but its name, a version and entry points."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def stub(name, version, entry_points=""):
+        folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (folder / "entry_points.txt").write_text(entry_points)
+        return site
+
+    return stub
+
+
+@pytest.fixture
+def answering():
+    """Give a function that starts a server which answers each path with what a function of it returns."""
+    servers = []
+
+    def start(answer):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                status, headers, body = answer(self.path, self.headers)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()
