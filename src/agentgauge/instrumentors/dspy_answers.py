@@ -1,0 +1,150 @@
+"""What DSPy's results say: tokens under the names of every provider, cost, finish reasons, and messages as spans bear them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.recording.lm_call import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["answer_of", "input_messages", "output_messages", "read"]
+
+_NOTHING: dict[str, Any] = {}
+_UNTOLD = (None, None, None, None, None)
+
+
+def read(thing: Any, name: str) -> Any:
+    """Return an item of a dictionary, or an attribute of anything else; None where there is none."""
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
+    """Return what is known of an answer.
+
+    Args:
+        results: DSPy's ``CallResult`` of each attempt and candidate that was answered.
+        inner: Those of models that were asked on the way; they count where ``results`` tell no tokens.
+    """
+    last = (results or inner)[-1]
+    if any(map(_is_cache_hit, results)):
+        return Answer(response_model=_text(last.response_model), is_cache_hit=True)
+    spent = results
+    sent, said, read_, written, reasoned = _total(spent)
+    if inner and not sent and not said:
+        spent = [*results, *(each for each in inner if not _is_cache_hit(each))]
+        sent, said, read_, written, reasoned = _total(spent)
+    reasons: list[str] = []
+    response_id = None
+    for result in results:
+        response_id = _read_answers(result, reasons) or response_id
+    costs = [result.cost for result in spent if isinstance(result.cost, int | float)]
+    return Answer(
+        input_tokens=sent,
+        output_tokens=said,
+        cache_read_tokens=read_,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoned,
+        response_model=_text(last.response_model),
+        response_id=response_id,
+        finish_reasons=tuple(reasons),
+        cost_usd=float(sum(costs)) if costs else None,
+    )
+
+
+def _is_cache_hit(result: Any) -> bool:
+    """Tell whether DSPy's cache answered, or one of a custom model's own, which says so as LiteLLM does."""
+    return result.cache_hit or (not result.responses and read(result.raw, "cache_hit") is True)
+
+
+def _tokens_of(usage: Any) -> Sequence[int | None]:
+    """Return tokens in the order of ``Answer``: under the names of OpenAI's chat, of its responses, and of Anthropic."""
+    if not isinstance(usage, dict) or not usage:
+        return _UNTOLD
+    get = usage.get
+    inputs = get("prompt_tokens_details") or get("input_tokens_details") or _NOTHING
+    outputs = get("completion_tokens_details") or get("output_tokens_details") or _NOTHING
+    counts = (
+        get("prompt_tokens", get("input_tokens")),
+        get("completion_tokens", get("output_tokens")),
+        read(inputs, "cached_tokens") or get("cache_read_input_tokens"),
+        read(inputs, "cache_creation_tokens") or get("cache_creation_input_tokens"),
+        read(outputs, "reasoning_tokens"),
+    )
+    return [count if type(count) is int else int(count) if isinstance(count, float) else None for count in counts]
+
+
+def _total(results: Sequence[Any]) -> Sequence[int | None]:
+    if len(results) == 1:
+        return _tokens_of(results[0].usage)
+    totals: list[int | None] = []
+    for counts in zip(_UNTOLD, *(_tokens_of(result.usage) for result in results), strict=True):
+        known = [count for count in counts if count is not None]
+        totals.append(sum(known) if known else None)
+    return totals
+
+
+def _read_answers(result: Any, reasons: list[str]) -> str | None:
+    """Add why each choice of a result ended; return the provider's id of the answer."""
+    if not result.responses:
+        raw = result.raw
+        choices = read(raw, "choices")
+        reasons += filter(None, map(_finish_reason, choices if isinstance(choices, list | tuple) else ()))
+        return _text(read(raw, "id"))
+    for response in result.responses:
+        if response.finish_reason:
+            reasons.append(response.finish_reason)
+    return _text(result.responses[0].id)
+
+
+def _finish_reason(choice: Any) -> str | None:
+    return _text(read(choice, "finish_reason"))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+# --- content: asked for only where it may be kept -------------------------------------------------------------------------
+
+
+def input_messages(prompt: Any, messages: Any) -> list[dict[str, Any]] | None:
+    """Return a prompt, OpenAI-style messages or a typed request as the conventions want messages on a span."""
+    if messages is None and read(prompt, "messages") is not None:
+        system = read(prompt, "system")
+        told = [{"role": "system", "content": system}] if system else []
+        messages = [*told, *read(prompt, "messages")]
+    if messages is None:
+        return None if prompt is None else [_message("user", prompt)]
+    return [_message(read(each, "role"), read(each, "parts") or read(each, "content")) for each in messages]
+
+
+def output_messages(result: Any) -> list[dict[str, Any]]:
+    """Return the candidates of an answer as the conventions want messages on a span."""
+    reasons: list[str] = []
+    _read_answers(result, reasons)
+    outputs = result.outputs or []
+    found = []
+    for index, output in enumerate(outputs):
+        message = _message("assistant", output if isinstance(output, str) else read(output, "text"))
+        message["parts"] += [_tool_call(call) for call in (read(output, "tool_calls") or ()) if not isinstance(output, str)]
+        if index < len(reasons):
+            message["finish_reason"] = reasons[index]
+        found.append(message)
+    return found
+
+
+def _message(role: Any, content: Any) -> dict[str, Any]:
+    parts = content if isinstance(content, list | tuple) else [] if content is None else [content]
+    return {"role": str(role), "parts": [_part(part) for part in parts]}
+
+
+def _part(part: Any) -> dict[str, Any]:
+    text = part if isinstance(part, str) else read(part, "text")
+    return {"type": "text", "content": text} if isinstance(text, str) else {"type": str(read(part, "type") or "other")}
+
+
+def _tool_call(call: Any) -> dict[str, Any]:
+    function = read(call, "function")
+    return {"type": "tool_call", "id": read(call, "id"), "name": read(function, "name"), "arguments": read(function, "arguments")}

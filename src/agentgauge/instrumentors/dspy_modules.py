@@ -1,0 +1,110 @@
+"""DSPy's modules: what a program is made of.
+
+The outermost module of the user's own is the workflow, those inside are agents, DSPy's ready-made agents are agents too where
+none is at work, and everything else that DSPy brings is a task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, leave_to_decorator, measure, site_of
+from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.site import AGENT_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from agentgauge.instrumentors.kit import Kit
+    from agentgauge.recording.operation import Operation
+
+__all__ = ["instrument"]
+
+_AGENTS = frozenset(("Avatar", "CodeAct", "RLM", "ReAct", "ReActV2"))
+_TASK = "forward"
+_SYNC_WRAPPER = "syncify.<locals>.SyncWrapper"
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What the calls of a class of modules are.
+
+    Attributes:
+        name: The workflow or task; the agent, where it is one.
+        is_custom: Whether it is the user's own.
+        is_agent: Whether it is one by DSPy's word, or by that of the user (``@agent``).
+        is_decorated: Whether a decorator of agentgauge counts its calls.
+        is_decorated_async: The same of its asynchronous calls.
+    """
+
+    name: str
+    is_custom: bool
+    is_agent: bool
+    is_decorated: bool
+    is_decorated_async: bool
+
+
+@lru_cache(maxsize=1024)
+def _role_of(owner: type) -> _Role:
+    if is_of_dspy(owner):
+        return _Role(
+            owner.__name__, is_custom=False, is_agent=owner.__name__ in _AGENTS, is_decorated=False, is_decorated_async=False
+        )
+    declared = next((vars(base)[AGENT_ATTRIBUTE] for base in owner.__mro__ if AGENT_ATTRIBUTE in vars(base)), None)
+    return _Role(
+        declared or owner.__name__,
+        is_custom=True,
+        is_agent=declared is not None,
+        is_decorated=_is_decorated(owner, "__call__", "forward"),
+        is_decorated_async=_is_decorated(owner, "acall", "aforward"),
+    )
+
+
+def _is_decorated(owner: type, *names: str) -> bool:
+    holders = ((next((base for base in owner.__mro__ if name in vars(base)), None), name) for name in names)
+    return any(site_of(vars(holder)[name]) is not None for holder, name in holders if holder is not None)
+
+
+def instrument(kit: Kit) -> None:
+    """Measure the calls of every module, those that override ``__call__`` and call the overridden one included."""
+
+    def begin(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Operation | None:
+        role = _role(args[0])
+        return _begin(kit, role, is_left=role.is_decorated)
+
+    def begin_async(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Operation | None:
+        role = _role(args[0])
+        return _begin(kit, role, is_left=role.is_decorated_async)
+
+    measure(kit, dspy.Module, "__call__", begin)
+    measure(kit, dspy.Module, "acall", begin_async)
+    for owner, name in ((dspy.Parallel, "forward"), (dspy.KNN, "__call__")):  # no modules, but called like some
+        measure(kit, owner, name, begin)
+
+
+def _role(instance: Any) -> _Role:
+    owner: type = type(instance)
+    if owner.__qualname__ == _SYNC_WRAPPER and is_of_dspy(
+        owner
+    ):  # it calls nothing that is measured of the program that it stands for
+        owner = type(instance.program)
+    return _role_of(owner)
+
+
+def _begin(kit: Kit, role: _Role, *, is_left: bool) -> Operation | None:
+    if not role.is_custom and not role.is_agent:
+        return kit.begin(SeriesKind.TASK, role.name)
+    frame = current_frame()
+    has_run = frame is not None and frame.run is not None
+    if not role.is_custom:
+        return kit.begin(SeriesKind.TASK, role.name) if has_run else kit.begin(SeriesKind.RUN, _TASK, agent=role.name)
+    is_outermost = not has_run and (frame is None or frame.workflow is None)
+    kind = SeriesKind.WORKFLOW if is_outermost and not role.is_agent else SeriesKind.RUN
+    if is_left:
+        leave_to_decorator(kit, kind)
+        return None
+    if kind is SeriesKind.WORKFLOW:
+        return kit.begin(kind, role.name)
+    return kit.begin(kind, _TASK, agent=role.name)
