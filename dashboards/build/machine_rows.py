@@ -288,6 +288,13 @@ def itself() -> list[Any]:
             no_value="none has fired",
         ),
         series(
+            "Traces that are sampled",
+            "Which share of the traces beginning in the program does its sampler keep? Series made from spans miss the rest.",
+            "percentunit",
+            _reading("agentgauge_sampled_traces_ratio"),
+            no_value="no tracer provider is known",
+        ),
+        series(
             "Calls left to another layer",
             "Which calls did an instrumentor see and not count, since another layer, their owner, counts them?",
             "ops",

@@ -405,6 +405,12 @@ CALLS_SUPPRESSED = Family(
     "",
     (INSTRUMENTOR, "owner", "kind"),
 )
+SAMPLED_TRACES = Family(
+    "agentgauge_sampled_traces_ratio",
+    Kind.GAUGE,
+    "Share of the traces beginning here that the sampler keeps: series made from spans miss the rest. Absent where unknown.",
+    "ratio",
+)
 OVERHEAD_PARTS = ("recording", "spans", "folding", "exposition")
 OVERHEAD = Family(
     "agentgauge_overhead_seconds_total",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from prometheus_client import Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -21,6 +22,9 @@ from agentgauge.doctor.page import Page, Program
 from agentgauge.doctor.production import _drain, _objectives, _protected, _ready, _service, _thresholds
 from agentgauge.doctor.program import PROGRAM_CHECKS
 from agentgauge.errors import contain_internal_errors
+from agentgauge.instrumentors.content import Content
+from agentgauge.instrumentors.genai_spans import instrument
+from agentgauge.instrumentors.kit import Kit
 from agentgauge.instrumentors.roster import FRAMEWORKS, Framework
 from agentgauge.recording.lm_call import Answer, LmCall
 from agentgauge.recording.operation import Operation
@@ -47,6 +51,7 @@ def test_a_program_without_faults_has_no_warning(visit, fresh):
         "instrumentors": "unknown",
         "suppressed-calls": "ok",
         "one-producer": "ok",
+        "sampled-traces": "unknown",
         "exemplars": "unknown",
         "label-growth": "ok",
         "price-coverage": "unknown",
@@ -156,6 +161,16 @@ def test_a_second_exporter_of_gen_ai_series_in_the_registry_fails(visit, fresh):
 
 
 # --- traces ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ratio", "status", "said"), [(1.0, "ok", "every trace"), (0.1, "warn", "10% are sampled")])
+def test_a_sampler_that_the_program_sets_in_code_is_seen(visit, fresh, set_provider, ratio, status, said):
+    with ExitStack() as undo:
+        instrument(Kit("genai-spans", fresh.recorder, Content(), undo))
+        set_provider(ParentBased(TraceIdRatioBased(ratio)))
+        finding = visit()["sampled-traces"]
+    assert finding["status"] == status
+    assert said in finding["title"]
 
 
 def test_sampled_spans_show_as_exemplars(visit, spans):

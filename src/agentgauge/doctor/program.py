@@ -116,6 +116,22 @@ def one_producer(program: Program, _limit: int) -> Finding:
     return Finding(check, Status.OK, "The gen_ai series have one producer", "no gen_ai series bears an otel_scope_ label")
 
 
+def sampled_traces(program: Program, _limit: int) -> Finding:
+    """Tell what the sampler of the program hides from series that are made of spans."""
+    check = "sampled-traces"
+    share = program.page.total(catalogue.SAMPLED_TRACES)
+    evidence = f"{catalogue.SAMPLED_TRACES.name} = {'absent' if share is None else number(share)}"
+    if share is None:
+        return Finding(check, Status.UNKNOWN, "No sampler that is known was seen there", evidence)
+    if share < 1:
+        fix = (
+            "Sample all and let the collector drop, or decorate the calls: frameworks that are seen by their GenAI spans alone "
+            "(instrumentor genai-spans) are counted only where those are sampled. Hooks and decorators count whole."
+        )
+        return Finding(check, Status.WARN, f"Of the traces that begin in the program, {share:.0%} are sampled", evidence, fix)
+    return Finding(check, Status.OK, "The program samples every trace", evidence)
+
+
 def exemplars(program: Program, _limit: int) -> Finding:
     """Tell whether the page leads from metrics to traces."""
     check = "exemplars"
@@ -268,6 +284,7 @@ PROGRAM_CHECKS: tuple[Callable[[Program, int], Finding], ...] = (
     instrumentors_fired,
     suppressed_calls,
     one_producer,
+    sampled_traces,
     exemplars,
     label_growth,
     price_coverage,

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 
+from agentgauge.catalogue import SAMPLED_TRACES
 from agentgauge.errors import report_internal_error
-from agentgauge.instrumentors.provider_hook import ProviderHook, unsampled_reason
+from agentgauge.instrumentors.provider_hook import ProviderHook, sampled_share, unsampled_reason
 from agentgauge.instrumentors.span_operations import OpenSpan, deeper, place_of, seconds_ago
 from agentgauge.instrumentors.span_shapes import failure_of_span, shape_of
 from agentgauge.recording.outcome import failure_of
@@ -74,7 +75,7 @@ class SpanListener(SpanProcessor):
         self._dead: deque[int] = deque()  # spans that were dropped without an end, noted amid a garbage collection
         self._asking = threading.RLock()
         self._is_closing = False
-        self._hook = ProviderHook(self)
+        self._hook = ProviderHook(self, self._note_sampler)
         _listeners.add(self)
 
     def open(self) -> None:
@@ -86,6 +87,11 @@ class SpanListener(SpanProcessor):
         self._is_closing = True
         self._hook.uninstall()
         self._leave_when_done()
+
+    def _note_sampler(self, provider: Any) -> None:
+        share = 0.0 if getattr(provider, "_disabled", False) else sampled_share(provider)
+        if share is not None:
+            self._recorder.observe(SAMPLED_TRACES, (), share)
 
     # --- what the SDK calls ---------------------------------------------------------------------------------------------------
 

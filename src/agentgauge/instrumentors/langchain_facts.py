@@ -34,7 +34,7 @@ _PROVIDERS = {  # LangSmith's names for those that OpenTelemetry's conventions c
 
 
 class Place(NamedTuple):
-    """What a chain run is counted as: the kind and name of its operation, and the agent of a run; or that a decorator counts it."""
+    """What a chain run is: the kind and name of its operation, the agent of a run, and whether a decorator counts it."""
 
     kind: SeriesKind
     name: str

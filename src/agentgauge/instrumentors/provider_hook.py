@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agentgauge.recording.patching import Patch
 
-__all__ = ["ProviderHook", "unsampled_reason"]
+__all__ = ["ProviderHook", "sampled_share", "unsampled_reason"]
 
 _SETTERS = ("_set_tracer_provider", "set_tracer_provider")  # the inner one is called by whoever holds the outer one since before
 
@@ -27,8 +27,10 @@ _SETTERS = ("_set_tracer_provider", "set_tracer_provider")  # the inner one is c
 class ProviderHook:
     """Adds a span processor to the global tracer provider: the one that is set, or the one that will be."""
 
-    def __init__(self, processor: SpanProcessor) -> None:
+    def __init__(self, processor: SpanProcessor, on_provider: Callable[[Any], None]) -> None:
+        """Do nothing yet; ``on_provider`` is told of each provider that the processor is added to."""
         self._processor = processor
+        self._on_provider = on_provider
         self._providers: dict[int, tuple[weakref.ref[Any]]] = {}
         self._patch: Patch | None = None
         self._is_watching = False
@@ -84,6 +86,7 @@ class ProviderHook:
             return
         self._providers[id(provider)] = entry
         add(self._processor)
+        self._on_provider(provider)
 
 
 def unsampled_reason(provider: Any) -> str | None:
@@ -101,16 +104,24 @@ def unsampled_reason(provider: Any) -> str | None:
     if getattr(provider, "_disabled", False):
         return "OTEL_SDK_DISABLED switches all spans off"
     sampler = getattr(provider, "sampler", None)
-    if sampler is None:
+    share = sampled_share(provider)
+    if sampler is None or share == 1:
+        return None
+    if share is None:
+        return f"the sampler {sampler.get_description()} decides by rules of its own"
+    if share == 0:
+        return f"the sampler {sampler.get_description()} drops every trace that begins here"
+    return f"the sampler {sampler.get_description()} keeps {share:.2%} of the traces that begin here"
+
+
+def sampled_share(provider: Any) -> float | None:
+    """Return the share of the traces beginning here that a provider's sampler keeps, None where that cannot be known."""
+    sdk = sys.modules.get("opentelemetry.sdk.trace")
+    sampler = getattr(provider, "sampler", None)
+    if sdk is None or sampler is None:
         return None
     sampling = sdk.sampling
     root = getattr(sampler, "_root", None) if isinstance(sampler, sampling.ParentBased) else sampler
     if isinstance(root, sampling.StaticSampler):
-        if root.should_sample(None, 0, "").decision.is_recording():
-            return None
-        return f"the sampler {sampler.get_description()} drops every trace that begins here"
-    if isinstance(root, sampling.TraceIdRatioBased):
-        if root.rate >= 1:
-            return None
-        return f"the sampler {sampler.get_description()} keeps {root.rate:.2%} of the traces that begin here"
-    return f"the sampler {sampler.get_description()} decides by rules of its own"
+        return float(root.should_sample(None, 0, "").decision.is_recording())
+    return min(1.0, root.rate) if isinstance(root, sampling.TraceIdRatioBased) else None
