@@ -15,7 +15,7 @@ define install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
 endef
 
-.PHONY: demo test bench bench-peers bench-check bench-whole soak load test-freethreaded lint dashboards clean
+.PHONY: demo test bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards clean
 
 # Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
 demo: $(VENV)/.demo
@@ -63,6 +63,10 @@ test-freethreaded:
 	@PYTHON_FREETHREADED="$(PYTHON_FREETHREADED)" sh tests/freethreaded/build.sh
 	@PYTHON_GIL=0 .freethreaded/venv/bin/python tests/freethreaded/run.py $(ARGS)
 
+# Each framework's tests with its minimum and with its latest version, in environments of their own: make test-frameworks ARGS="--only dspy"
+test-frameworks: $(VENV)/.dev
+	@$(BIN)/python tests/frameworks/run.py $(ARGS)
+
 # Rebuild what is committed but generated: dashboards/*.json and docs/metrics.md.
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
@@ -82,5 +86,5 @@ $(VENV)/autometrics/.done: | $(VENV)/.dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .bench-venvs .freethreaded .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .bench-venvs .framework-venvs .freethreaded .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

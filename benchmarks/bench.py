@@ -21,6 +21,7 @@ import beside_autometrics
 import calls
 import concurrency
 import drain
+import dspy_overhead
 import imports
 import memory
 import sampling
@@ -40,7 +41,7 @@ __all__ = ["SUITES", "main"]
 
 SUITES: tuple[Suite, ...] = tuple(
     suite
-    for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain, sampling)
+    for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain, dspy_overhead, sampling)
     for suite in module.SUITES
 )
 

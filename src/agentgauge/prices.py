@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.fork_gate import load
+from agentgauge.recording.answer import Answer
 from agentgauge.targets import Price
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from agentgauge.recording.lm_call import Answer
     from agentgauge.recording.spendings import Spending
 
 __all__ = ["Price", "Prices", "read_table"]
 
+_MILLION = 1_000_000
 _MOST_REMEMBERED = 1_000
 _EXAMPLE = '{"gpt-4o": {"input_usd_per_million": 2.5, "output_usd_per_million": 10}}'
 
@@ -134,7 +136,7 @@ def _cost(price: Price, answer: Answer) -> float:
     read_price = plain if price.cache_read_usd_per_million is None else price.cache_read_usd_per_million
     write_price = plain if price.cache_write_usd_per_million is None else price.cache_write_usd_per_million
     of_input = (tokens - read - written) * plain + read * read_price + written * write_price
-    return (of_input + output * price.output_usd_per_million) / 1_000_000
+    return (of_input + output * price.output_usd_per_million) / _MILLION
 
 
 class _SoldPrices:
@@ -144,7 +146,7 @@ class _SoldPrices:
         self._is_tried = False
         self._library: Any = None
         self._snapshot: Any = None
-        self._found: dict[tuple[str, tuple[str, ...]], tuple[Any, Any] | None] = {}
+        self._found: dict[tuple[str, tuple[str, ...]], tuple[Any, Any] | Price | None] = {}
 
     def cost(self, provider: str, models: tuple[str, ...], answer: Answer) -> float | None:
         """Return the cost in US dollars, None where the models are not known, or not by their tokens."""
@@ -162,7 +164,10 @@ class _SoldPrices:
         else:
             if len(self._found) >= _MOST_REMEMBERED:
                 self._found = {}
-            found = self._found[sought] = _find(snapshot, provider, models)
+            entry = _find(snapshot, provider, models)
+            found = self._found[sought] = None if entry is None else self._rates(*entry) or entry
+        if isinstance(found, Price):
+            return _cost(found, answer)
         return None if found is None else self._calculated(*found, answer)
 
     def _load(self) -> None:
@@ -174,6 +179,30 @@ class _SoldPrices:
         except Exception as fault:  # noqa: BLE001 - whatever is wrong with it, calls go on unpriced
             report_internal_error("prices", fault)
         self._is_tried = True
+
+    def _rates(self, provider: Any, model: Any) -> Price | None:
+        """Return what a million tokens cost, by genai-prices' own calculation; None where that depends on the time or the amount.
+
+        That calculation takes 60 µs, the same by the rates 1.
+        """
+        prices = model.prices
+        if type(prices) is not self._library.types.ModelPrice:  # but a list, by time of day or date
+            return None
+        given = {name: value for name, value in vars(prices).items() if value is not None and not name.startswith("_")}
+        if "requests_kcount" in given or not all(isinstance(value, Decimal) for value in given.values()):  # by amount
+            return None
+        kinds = (Answer(input_tokens=_MILLION), Answer(output_tokens=_MILLION))
+        parts = (Answer(_MILLION, cache_read_tokens=_MILLION), Answer(_MILLION, cache_write_tokens=_MILLION))
+        costs = [self._calculated(provider, model, answer) for answer in (*kinds, *parts)]
+        if None in costs:
+            return None
+        sent, said, read, written = costs
+        return Price(
+            input_usd_per_million=sent,  # type: ignore[arg-type]  # none is None
+            output_usd_per_million=said,  # type: ignore[arg-type]
+            cache_read_usd_per_million=read,
+            cache_write_usd_per_million=written,
+        )
 
     def _calculated(self, provider: Any, model: Any, answer: Answer) -> float | None:
         tokens, read, written, output = _tokens(answer)

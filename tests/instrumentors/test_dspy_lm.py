@@ -207,7 +207,7 @@ def test_a_streamed_program_tells_the_time_to_its_first_chunk(fresh, spans, is_a
     with instrumented(), dspy.context(lm=lm):
         values = asyncio.run(consume())
 
-    assert "".join(value.chunk for value in values[:-1]) == values[-1].answer == "one two three"
+    assert "".join(value.chunk for value in values[:-1]).strip() == values[-1].answer == "one two three"
     labels = {"gen_ai_operation_name": "chat", "gen_ai_response_model": "offline-2026", **MODEL}
     assert fresh.value("gen_ai_client_operation_time_to_first_chunk_seconds_count", **labels) == 1
     assert fresh.value("gen_ai_client_operation_time_to_first_chunk_seconds_sum", **labels) == 0.5

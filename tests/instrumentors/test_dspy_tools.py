@@ -246,11 +246,9 @@ def test_code_of_a_recursive_language_model_is_its_tool(measured, is_async):
     code = {"reasoning": "so", "code": "SUBMIT('2')"}
     engine = Engine([code, code])
     interpreter = Interpreter(SyntaxError("no"), FinalOutput({"answer": "2"}))
-    set_up = []
 
     def execute(code, variables=None):
-        if code != "SUBMIT('2')":
-            set_up.append(code)
+        if code != "SUBMIT('2')":  # what DSPy itself has set up, in versions that do
             return None
         return type(interpreter).execute(interpreter, code, variables)
 
@@ -259,5 +257,4 @@ def test_code_of_a_recursive_language_model_is_its_tool(measured, is_async):
         answer = run(dspy.RLM(Question, interpreter_factory=lambda: interpreter), is_async, question="why")
 
     assert answer.answer == "2"
-    assert set_up
     assert tools(measured) == {("RLM", "code_interpreter", "SyntaxError"): 1, ("RLM", "code_interpreter"): 1}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import agents
-import httpx
 import pytest
 from agents import (
     Agent,
@@ -130,6 +131,8 @@ RESPONSE = {
 async def test_the_sdks_own_models_are_counted_once_though_they_open_spans(
     sdk: Isolation, kind: Any, answer: Any, told: dict[str, str]
 ) -> None:
+    # The client of openai since 3.54 stands on another module of the same face.
+    httpx = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
     async with AsyncOpenAI(
         api_key="none", base_url="http://model.invalid", http_client=httpx.AsyncClient(transport=transport)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_of", "input_messages", "output_messages", "read"]
 
 _NOTHING: dict[str, Any] = {}
+_PLAIN_USAGE = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
 _UNTOLD = (None, None, None, None, None)
 
 
@@ -27,6 +28,8 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
         results: DSPy's ``CallResult`` of each attempt and candidate that was answered.
         inner: Those of models that were asked on the way; they count where ``results`` tell no tokens.
     """
+    if len(results) == 1 and not inner:
+        return _answer_of_one(results[0])
     last = (results or inner)[-1]
     if any(map(_is_cache_hit, results)):
         return Answer(response_model=_text(last.response_model), is_cache_hit=True)
@@ -53,6 +56,27 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
     )
 
 
+def _answer_of_one(result: Any) -> Answer:
+    model = result.response_model
+    if not isinstance(model, str):
+        model = None
+    if _is_cache_hit(result):
+        return Answer(response_model=model, is_cache_hit=True)
+    responses = result.responses
+    if len(responses) == 1:
+        [response] = responses
+        response_id = _text(response.id)
+        reasons: tuple[str, ...] = (response.finish_reason,) if response.finish_reason else ()
+    else:
+        several: list[str] = []
+        response_id = _read_answers(result, several)
+        reasons = tuple(several)
+    cost = result.cost
+    told = float(cost) if isinstance(cost, int | float) else None
+    sent, said, read_, written, reasoned = _tokens_of(result.usage)
+    return Answer(sent, said, read_, written, reasoned, model or None, response_id, reasons, told)
+
+
 def _is_cache_hit(result: Any) -> bool:
     """Tell whether DSPy's cache answered, or one of a custom model's own, which says so as LiteLLM does."""
     return result.cache_hit or (not result.responses and read(result.raw, "cache_hit") is True)
@@ -63,6 +87,10 @@ def _tokens_of(usage: Any) -> Sequence[int | None]:
     if not isinstance(usage, dict) or not usage:
         return _UNTOLD
     get = usage.get
+    if usage.keys() <= _PLAIN_USAGE:
+        counts: Sequence[Any] = (get("prompt_tokens"), get("completion_tokens"), None, None, None)
+        if type(counts[0]) is int and type(counts[1]) is int:
+            return counts
     inputs = get("prompt_tokens_details") or get("input_tokens_details") or _NOTHING
     outputs = get("completion_tokens_details") or get("output_tokens_details") or _NOTHING
     counts = (

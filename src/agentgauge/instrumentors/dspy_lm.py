@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import functools
-from contextvars import ContextVar
+import inspect
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from agentgauge.errors import contain_internal_errors
+from agentgauge.catalogue import INSTRUMENTOR_CALLS, LM_RETRIES
+from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.instrumentors.dspy_answers import answer_of, input_messages, output_messages
-from agentgauge.instrumentors.dspy_frames import is_of_dspy, measure, patch_inside, posing
-from agentgauge.recording.lm_call import LmCall
-from agentgauge.recording.series import LmName
+from agentgauge.instrumentors.dspy_frames import is_of_dspy, patch_inside, posing
+from agentgauge.instrumentors.wrapping import around
+from agentgauge.recording.answer import Answer
+from agentgauge.recording.call import abandon_call, end_call
+from agentgauge.recording.frame import Frame
+from agentgauge.recording.lm_call import LmCall, clean_lm_name, count_answer
+from agentgauge.recording.recorder import SOFT_LIMIT, START
+from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.site import current_agent
+from agentgauge.recording.tracing import provider_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextvars import Token
     from types import TracebackType
 
     from agentgauge.instrumentors.kit import Kit
+    from agentgauge.instrumentors.wrapping import Begin
     from agentgauge.recording.outcome import Failure
+    from agentgauge.recording.recorder import Record
 
 __all__ = ["instrument", "name_of"]
 
-_current_call: ContextVar[_DspyCall | None] = ContextVar("agentgauge_dspy_lm_call", default=None)
-"""The call that is counted; calls of other models inside it, as a router makes them, are parts of it."""
-
+_NOTHING_TOLD = Answer()
 _REQUEST_ATTRIBUTES = (
     ("temperature", "gen_ai.request.temperature"),
     ("max_tokens", "gen_ai.request.max_tokens"),
@@ -37,16 +45,15 @@ _REQUEST_ATTRIBUTES = (
 class _DspyCall(LmCall):
     """One call of a model, and the results that DSPy reports while it goes on."""
 
-    __slots__ = ("_inner", "_lm", "_model", "_results", "_way_back")
+    __slots__ = ("_inner", "_model", "_results")
 
     def __init__(self, kit: Kit, model: Any) -> None:
         self._model = model
         self._results: list[Any] = []
         self._inner: list[Any] = []
-        self._way_back: Token[_DspyCall | None] | None = None
         super().__init__(kit.recorder, name_of(model), instrumentor=kit.name)
-        if not self.is_suppressed:
-            self._way_back = _current_call.set(self)
+        if not self.is_suppressed and self.frame is not None:
+            self.frame.call = self
 
     def is_of(self, model: Any) -> bool:
         """Tell whether it is a call of this very model."""
@@ -58,27 +65,90 @@ class _DspyCall(LmCall):
 
     def end(self, error: BaseException | None = None, failure: Failure | None = None, *, end: float | None = None) -> None:
         """End it with what was answered, by whomever: a model that asks others may leave their tokens out of its own answer."""
-        if self._way_back is not None:
+        if not self.is_suppressed and (self._results or self._inner):
             with contain_internal_errors("dspy_lm"):
-                _leave(self._way_back)
-                if self._results or self._inner:
-                    self.note_answer(answer_of(self._results, self._inner))
-            self._way_back = None
+                self.note_answer(answer_of(self._results, self._inner))
         super().end(error, failure, end=end)
 
 
-def _leave(token: Token[_DspyCall | None]) -> None:
-    try:  # noqa: SIM105 - suppress() would cost every call
-        _current_call.reset(token)
-    except ValueError:  # closed from another context: there is nothing to restore here
-        pass
+class _PlainCall:
+    """The same where nobody wants a span and no other LM call is around: at a third of the price."""
+
+    __slots__ = ("_first_chunk_seconds", "_frame", "_inner", "_kit", "_lm", "_model", "_record", "_results", "_token")
+
+    is_recording = False
+
+    def __init__(self, kit: Kit, model: Any, current: str) -> None:
+        recorder = kit.recorder
+        self._kit = kit
+        self._model = model
+        self._results: list[Any] = []
+        self._inner: list[Any] = []
+        self._first_chunk_seconds: float | None = None
+        lm = self._lm = name_of(model)
+        frame = self._frame = Frame.enter(current, SeriesKind.LM, lm.operation, str(current), kit.name)
+        frame.call = self
+        recorder.observe(INSTRUMENTOR_CALLS, kit.labels, 1)
+        target = recorder.known_target(SeriesKind.LM, "", lm, is_entry=False)
+        record: Record = [target, recorder.clock(), None, None]
+        self._record = record
+        self._token = current_agent.set(frame)
+        recorder.append(record)
+        if len(recorder.buffer) > SOFT_LIMIT:
+            recorder.relieve()
+
+    def is_of(self, model: Any) -> bool:
+        """Tell whether it is a call of this very model."""
+        return self._model is model
+
+    def note_results(self, model: Any, results: Sequence[Any]) -> None:
+        """Note what was answered, by this model or by one that it asked itself."""
+        (self._results if model is self._model else self._inner).extend(results)
+
+    def note_retry(self) -> None:
+        """Count an attempt after the first."""
+        self._kit.recorder.observe(LM_RETRIES, self._lm.model_labels(), 1)
+
+    def note_first_chunk(self) -> None:
+        """Note that the first chunk of a stream came; later ones are passed over."""
+        if self._first_chunk_seconds is None:
+            self._first_chunk_seconds = self._kit.recorder.clock() - self._record[START]
+
+    def set_attributes(self, attributes: dict[str, Any]) -> None:
+        """Pass them over: there is no span."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it."""
+        recorder, record = self._kit.recorder, self._record
+        try:
+            answer = answer_of(self._results, self._inner) if self._results or self._inner else _NOTHING_TOLD
+            count_answer(recorder, self._lm, record, self._frame, answer, self._first_chunk_seconds)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            report_internal_error("lm_end", fault)
+        try:
+            end_call(recorder, record, None, self._token, error)
+        except BaseException:  # of a signal handler
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Leave nothing open of it."""
+        abandon_call(self._record, None)
+        outer = self._token.old_value
+        current_agent.set("" if outer is Token.MISSING else outer)
+
+
+def _current_call() -> _DspyCall | _PlainCall | None:
+    """Return the call that is counted; calls of other models inside it, as a router makes them, are parts of it."""
+    current = current_agent.get()
+    return current.lm.call if type(current) is Frame and current.lm is not None else None
 
 
 @functools.lru_cache(maxsize=256)
 def _parts_of(model: str, model_type: str) -> LmName:
     provider, slash, name = model.partition("/")
     operation = "text_completion" if model_type == "text" else "chat"
-    return LmName(operation, provider, name) if slash else LmName(operation, "", model)
+    return clean_lm_name(operation, provider, name) if slash else clean_lm_name(operation, "", model)
 
 
 def name_of(model: Any) -> LmName:
@@ -93,7 +163,7 @@ def instrument(kit: Kit) -> None:
     """Measure the calls of every model, whether DSPy's own engines answer, a custom engine, or a subclass's ``forward``."""
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> LmCall | None:
-        current = _current_call.get()
+        current = _current_call()
         if current is not None and current.is_of(args[0]):  # an overridden method is called by the one that overrides it
             return None
         call = _DspyCall(kit, args[0])
@@ -101,8 +171,10 @@ def instrument(kit: Kit) -> None:
             call.set_attributes(_request_attributes(kit, args, kwargs))
         return call
 
-    measure(kit, dspy.BaseLM, "__call__", begin)
-    measure(kit, dspy.BaseLM, "acall", begin)
+    for owner in (dspy.BaseLM, dspy.LM, dspy.utils.DummyLM):
+        for name in ("__call__", "acall"):
+            if name in vars(owner):  # of a subclass: what others have put there, which goes past its base class
+                kit.patch(owner, name, functools.partial(_plainly_or_measured, kit, begin))
     execution = "dspy.clients.execution"
     patch_inside(kit, f"{execution}:finalize", functools.partial(_noting_success, kit))
     patch_inside(kit, f"{execution}:_account_failed_call", functools.partial(_noting_failure, kit))
@@ -111,6 +183,55 @@ def instrument(kit: Kit) -> None:
         patch_inside(kit, f"{module}:stream_emitted", functools.partial(_noting_chunks, kit))
     for module in ("base", "two_step_adapter"):
         patch_inside(kit, f"dspy.adapters.{module}:adapter_message_call", functools.partial(_measuring_overridden, kit, begin))
+
+
+def _plainly_or_measured(kit: Kit, begin: Begin, function: Callable[..., Any]) -> Callable[..., Any]:
+    measured = posing(around(function, begin, hook=kit.name), function)
+
+    def asked(model: Any, /, *args: Any, **kwargs: Any) -> Any:
+        call = _begin_plainly(kit, model)
+        if call is None:
+            return measured(model, *args, **kwargs)
+        try:
+            result = function(model, *args, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        call.end()
+        return result
+
+    async def asked_async(model: Any, /, *args: Any, **kwargs: Any) -> Any:
+        call = _begin_plainly(kit, model)
+        if call is None:
+            return await measured(model, *args, **kwargs)
+        try:
+            result = await function(model, *args, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        call.end()
+        return result
+
+    is_coroutine = inspect.iscoroutinefunction(inspect.unwrap(function))
+    wrapper: Callable[..., Any] = asked_async if is_coroutine else asked
+    return posing(functools.update_wrapper(wrapper, function), function)
+
+
+def _begin_plainly(kit: Kit, model: Any) -> _PlainCall | None:
+    if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - somebody may want a span
+        return None
+    current: str = ""
+    try:
+        current = current_agent.get()
+        if type(current) is Frame and current.lm is not None:
+            return None
+        return _PlainCall(kit, model, current)
+    except BaseException as fault:
+        current_agent.set(current)
+        if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
+            raise
+        report_internal_error("start", fault)
+        return None
 
 
 def _request_attributes(kit: Kit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -132,8 +253,10 @@ def _measuring_overridden(kit: Kit, begin: Callable[..., LmCall | None], enter: 
     @functools.wraps(enter)
     def entering(lm: Any, messages: Any) -> Any:
         context = enter(lm, messages)
+        owner: type = type(lm)
+        if owner is dspy.LM:  # what nearly all are
+            return context
         with contain_internal_errors(kit.name):
-            owner: type = type(lm)
             if _overrides_call(owner):
                 return _Measured(context, lambda: begin((lm,), {"messages": messages}))
         return context
@@ -174,13 +297,15 @@ class _Measured:
 def _noting_success(kit: Kit, finalize: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(finalize)
     def noting(lm: Any, call: Any, result: Any) -> Any:
-        with contain_internal_errors(kit.name):  # before: what keeps the history may fail, and the answer was paid for
-            current = _current_call.get()
+        try:  # before: what keeps the history may fail, and the answer was paid for
+            current = _current_call()
             if current is not None:
                 current.note_results(lm, (result,))
                 if kit.content.is_captured and current.is_recording:
                     kept = kit.content.attribute("gen_ai.output.messages", output_messages(result))
                     current.set_attributes({"gen_ai.output.messages": kept})
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            report_internal_error(kit.name, fault)
         return finalize(lm, call, result)
 
     return posing(noting, finalize)
@@ -190,7 +315,7 @@ def _noting_failure(kit: Kit, account: Callable[..., Any]) -> Callable[..., Any]
     @functools.wraps(account)
     def noting(lm: Any, results: Any, primary: BaseException) -> Any:
         with contain_internal_errors(kit.name):
-            current = _current_call.get()
+            current = _current_call()
             if current is not None and results:
                 current.note_results(lm, results)
         return account(lm, results, primary)
@@ -203,7 +328,7 @@ def _noting_retries(kit: Kit, retryable: Callable[..., bool]) -> Callable[..., b
     def noting(*args: Any, **kwargs: Any) -> bool:
         is_tried_again = retryable(*args, **kwargs)
         with contain_internal_errors(kit.name):
-            current = _current_call.get()
+            current = _current_call()
             if current is not None and is_tried_again:
                 current.note_retry()
         return is_tried_again
@@ -215,7 +340,7 @@ def _noting_chunks(kit: Kit, emitted: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(emitted)
     def noting() -> None:
         with contain_internal_errors(kit.name):
-            current = _current_call.get()
+            current = _current_call()
             if current is not None:
                 current.note_first_chunk()
         emitted()

@@ -6,18 +6,23 @@ none is at work, and everything else that DSPy brings is a task.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, leave_to_decorator, measure, site_of
+from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, leave_to_decorator, measure, posing, site_of
+from agentgauge.instrumentors.steps import Steps
+from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.series import SeriesKind
 from agentgauge.recording.site import AGENT_ATTRIBUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentgauge.instrumentors.kit import Kit
+    from agentgauge.instrumentors.wrapping import Begin
     from agentgauge.recording.operation import Operation
 
 __all__ = ["instrument"]
@@ -46,7 +51,7 @@ class _Role:
     is_decorated_async: bool
 
 
-@lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)
 def _role_of(owner: type) -> _Role:
     if is_of_dspy(owner):
         return _Role(
@@ -78,10 +83,22 @@ def instrument(kit: Kit) -> None:
         role = _role(args[0])
         return _begin(kit, role, is_left=role.is_decorated_async)
 
-    measure(kit, dspy.Module, "__call__", begin)
-    measure(kit, dspy.Module, "acall", begin_async)
+    steps = Steps(kit)
+    for name, begin_measured in (("__call__", begin), ("acall", begin_async)):
+        kit.patch(dspy.Module, name, functools.partial(_step_or_operation, kit, steps, begin_measured))
     for owner, name in ((dspy.Parallel, "forward"), (dspy.KNN, "__call__")):  # no modules, but called like some
         measure(kit, owner, name, begin)
+
+
+def _step_or_operation(kit: Kit, steps: Steps, begin: Begin, function: Callable[..., Any]) -> Callable[..., Any]:
+    measured = posing(around(function, begin, hook=kit.name), function)
+    return posing(steps.before(measured, function, _step_name), function)
+
+
+def _step_name(instance: Any) -> str | None:
+    """Return what a call of DSPy's own predictors and the like is called; None for agents, and for the program's own modules."""
+    role = _role(instance)
+    return None if role.is_custom or role.is_agent else role.name
 
 
 def _role(instance: Any) -> _Role:

@@ -22,7 +22,7 @@ import threading
 import weakref
 from collections import deque
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -37,6 +37,8 @@ from agentgauge.recording.sampling import DEAF
 from agentgauge.recording.tracing import span_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
@@ -48,11 +50,18 @@ __all__ = ["SpanListener", "instrument", "unsampled_reason"]
 
 _OUR_SCOPE = "agentgauge"
 _MOST_OPEN = 8_192
+_FRAMEWORKS_BY_LIBRARY = {
+    "dspy": "dspy",
+    "langchain": "langchain",
+    "langgraph": "langchain",
+    "openai-agents": "openai-agents",
+}
+"""What instrumentations of others instrument, by the last part of their names: calls that a hook of ours reports itself."""
 
 
 def instrument(kit: Kit) -> None:
     """Listen to the spans of the global tracer provider, set before or later, until everything is undone."""
-    listener = SpanListener(kit.recorder, kit.name)
+    listener = SpanListener(kit.recorder, kit.name, active=kit.active)
     kit.undo.callback(listener.close)
     listener.open()
 
@@ -60,17 +69,19 @@ def instrument(kit: Kit) -> None:
 class SpanListener(SpanProcessor):
     """Records the calls that somebody else's spans tell of; none of its methods raises but what a signal handler does."""
 
-    def __init__(self, recorder: Recorder, name: str, most_open: int = _MOST_OPEN) -> None:
+    def __init__(self, recorder: Recorder, name: str, most_open: int = _MOST_OPEN, *, active: Collection[str] = ()) -> None:
         """Listen to nothing yet.
 
         Args:
             recorder: Where calls are recorded.
             name: What they are reported as: the label ``instrumentor``.
             most_open: How many spans may be open; past that the oldest are given up.
+            active: The frameworks whose calls hooks of our own report.
         """
         self._recorder = recorder
         self._name = name
         self._most_open = most_open
+        self._active = active
         self._open: dict[int, OpenSpan] = {}
         self._dead: deque[int] = deque()  # spans that were dropped without an end, noted amid a garbage collection
         self._asking = threading.RLock()
@@ -153,6 +164,8 @@ class SpanListener(SpanProcessor):
             around = deeper(current, span_frames.get(outer.span_id))
         span_id = span.context.span_id
         opened = OpenSpan(span_id, parent, scope, (current, around), recorder.clock() - seconds_ago(span.start_time))
+        framework = _framework_of(scope)
+        opened.hook = framework if framework in self._active else None
         opened.reference = weakref.ref(span, partial(self._note_death, span_id))
         shape = shape_of(span)
         if shape is not None and shape.is_complete:
@@ -202,6 +215,13 @@ class SpanListener(SpanProcessor):
 
 
 setattr(SpanListener, DEAF, True)
+
+
+@lru_cache(maxsize=1024)
+def _framework_of(scope: str) -> str | None:
+    """Return which framework of ``roster`` a library of that name instruments, None for others."""
+    *_, last = scope.rpartition(".")
+    return _FRAMEWORKS_BY_LIBRARY.get(last.replace("_", "-")) if "instrumentation" in scope else None
 
 
 def _failure_of(span: ReadableSpan, handled: int) -> Failure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
@@ -12,12 +13,13 @@ from agentgauge.recording.operation import Operation
 from agentgauge.recording.patching import patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import ExitStack
     from types import ModuleType
 
     from agentgauge.instrumentors.content import Content
     from agentgauge.instrumentors.wrapping import Begin, Finish
+    from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import LmName, SeriesKind
 
@@ -33,12 +35,19 @@ class Kit:
         recorder: Where calls are recorded.
         content: What may be kept of prompts and answers.
         undo: What gives everything back.
+        active: The names of all that are instrumented now.
     """
 
     name: str
     recorder: Recorder
     content: Content
     undo: ExitStack
+    active: Collection[str] = ()
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The labels of its self-observation."""
+        return ((INSTRUMENTOR, self.name),)
 
     def begin(self, kind: SeriesKind, name: str, **options: Any) -> Operation:
         """Begin an operation; the options are those of ``Operation``."""
@@ -50,7 +59,7 @@ class Kit:
 
     def leave_to_decorator(self, kind: SeriesKind) -> None:
         """Count a call as suppressed that a decorator of agentgauge counts."""
-        self.recorder.observe(CALLS_SUPPRESSED, ((INSTRUMENTOR, self.name), ("owner", "decorator"), ("kind", kind.value)), 1)
+        self.recorder.observe(CALLS_SUPPRESSED, (*self.labels, ("owner", "decorator"), ("kind", kind.value)), 1)
 
     def patch(self, owner: type | ModuleType, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Put ``decorate(function)`` in the place of somebody else's function, until everything is undone."""

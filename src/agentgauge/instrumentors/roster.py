@@ -98,6 +98,7 @@ class Instrumentation:
         self._content = content
         self._undo = ExitStack()
         self._is_stopped = False
+        self._active: set[str] = set()
         self._names = tuple(FRAMEWORKS) if names is None else tuple(names)
         for name in self._names if names is not None else ():
             if name not in FRAMEWORKS:
@@ -118,6 +119,7 @@ class Instrumentation:
     def stop(self) -> None:
         """Give back every patched attribute."""
         self._is_stopped = True
+        self._active.clear()
         self._undo.close()
 
     def _instrument(self, framework: Framework) -> None:
@@ -127,13 +129,15 @@ class Instrumentation:
         if problem is None:
             undo = ExitStack()
             try:
-                load(framework.file).instrument(Kit(framework.name, self._recorder, self._content, undo))
+                kit = Kit(framework.name, self._recorder, self._content, undo, self._active)
+                load(framework.file).instrument(kit)
             except Exception as fault:  # noqa: BLE001 - the host's import must not fail for that
                 undo.close()
                 problem = f"{type(fault).__name__}: {fault}"
                 report_internal_error(f"instrument_{framework.name}", fault)
             else:
                 self._undo.push(undo)
+                self._active.add(framework.name)
         else:
             _logger.warning("agentgauge does not instrument %s: %s", framework.name, problem)
         self._recorder.observe(INSTRUMENTOR_ACTIVE, ((INSTRUMENTOR, framework.name),), float(problem is None))

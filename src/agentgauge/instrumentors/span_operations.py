@@ -120,6 +120,7 @@ class OpenSpan:
         frame: Where calls inside are: its own frame, or that around it.
         operation: What it is recorded as.
         is_suppressed: Whether another layer counts it.
+        hook: Our hook that reports what this library sees, where it is at work.
         owner: The span that it is a part of then.
         failure: How the call failed by the word of a span inside that is the same call.
         inside: What was counted inside while it was unknown what it is.
@@ -132,6 +133,7 @@ class OpenSpan:
         "failure",
         "frame",
         "handled",
+        "hook",
         "inside",
         "is_asked",
         "is_suppressed",
@@ -158,6 +160,7 @@ class OpenSpan:
         self.frame: Frame | None = self.around if type(self.around) is Frame else None
         self.operation: _SpanOperation | _SpanLmCall | None = None
         self.is_suppressed = False
+        self.hook: str | None = None
         self.owner: OpenSpan | None = None
         self.failure: Failure | None = None
         self.inside: set[tuple[SeriesKind, str]] | None = None
@@ -262,6 +265,8 @@ class OpenSpan:
         An LM call inside another is a part of it, and so is a call of the same name directly inside one of its kind by another
         library. What a tool calls over MCP under its own name, with or without a prefix, is that tool.
         """
+        if self.hook is not None:
+            return self.hook
         around = self.around
         if type(around) is not Frame:
             return None

@@ -10,7 +10,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.errors import contain_internal_errors
+from agentgauge.errors import report_internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +34,18 @@ def around(function: Callable[..., Any], begin: Begin, finish: Finish | None = N
     """
 
     def begin_contained(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
-        with contain_internal_errors(hook):
+        try:
             return begin(args, kwargs)
-        return None
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+            report_internal_error(hook, fault)
+            return None
 
     def finish_contained(operation: Operation, result: Any) -> None:
         if finish is not None:
-            with contain_internal_errors(hook):
+            try:
                 finish(operation, result)
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+                report_internal_error(hook, fault)
         operation.end()
 
     async def around_coroutine(*args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,7 @@ from agentgauge.catalogue import AGENT_STATES, Kind
 from agentgauge.recording.series import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agentgauge.catalogue import Family
     from agentgauge.recording.points import Labels
@@ -25,15 +25,15 @@ class Cells:
         self.values: dict[Family, dict[Labels, float]] = {}
         self.children: dict[Family, dict[Labels, Child]] = {}
 
-    def fold(self, family: Family, labels: Labels, value: float, limit: int | None = None) -> bool:
-        """Take one observation in.
+    def fold(self, family: Family, labels: Labels, values: Sequence[float], limit: int | None = None) -> bool:
+        """Take observations of one series in, in their order.
 
         A state set takes the index of its state as its value.
 
         Args:
             family: What was observed.
             labels: The series, without a state set's own label.
-            value: What a gauge is set to, a counter grows by, or a histogram counts.
+            values: What a gauge is set to, a counter grows by, or a histogram counts.
             limit: How many series the family may have; a gauge past it is left out, anything else goes to ``other``. None for
                 families whose labels no program makes up.
 
@@ -50,12 +50,13 @@ class Cells:
             child = table.get(labels)
             if child is None:
                 child = table[labels] = Child(labels, len(family.buckets) + 1)
-            child.counts[bisect_left(family.buckets, value)] += 1
-            child.sum += value
+            for value in values:
+                child.counts[bisect_left(family.buckets, value)] += 1
+                child.sum += value
         elif family.kind is Kind.COUNTER:
-            table[labels] = table.get(labels, 0) + value
+            table[labels] = table.get(labels, 0) + sum(values)
         else:
-            table[labels] = value
+            table[labels] = values[-1]
         return is_admitted
 
 

@@ -47,6 +47,8 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         instrumentor: Who reported it; empty for decorators.
         run: The innermost agent's run that it is or is in.
         workflow: The innermost workflow that it is or is in.
+        lm: The innermost LM call that it is or is in.
+        call: What an instrumentor keeps of the call.
         lm_calls, tool_calls, steps: How many its run made, not counting those of runs inside.
         tokens: What its run used, with those of the runs inside that succeeded.
         wasted_seconds: How long runs inside took that did not succeed.
@@ -61,7 +63,9 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
     instrumentor: str
     run: Frame | None
     workflow: Frame | None
+    lm: Frame | None
 
+    call: Any = None
     lm_calls = 0
     tool_calls = 0
     steps = 0
@@ -80,10 +84,17 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         frame.name = name
         frame.outer = outer
         frame.instrumentor = instrumentor
-        frame.run = frame if kind is SeriesKind.RUN else outer.run if outer is not None else None
-        frame.workflow = frame if kind is SeriesKind.WORKFLOW else outer.workflow if outer is not None else None
-        if outer is not None:
+        if outer is None:
+            frame.run = frame.workflow = frame.lm = None
+        else:
+            frame.run, frame.workflow, frame.lm = outer.run, outer.workflow, outer.lm
             outer.has_inner = True
+        if kind is SeriesKind.RUN:
+            frame.run = frame
+        elif kind is SeriesKind.WORKFLOW:
+            frame.workflow = frame
+        elif kind is SeriesKind.LM:
+            frame.lm = frame
         return frame
 
     def around(self) -> Iterator[Frame]:
@@ -130,13 +141,17 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
                 self.run.lm_calls += 1
                 self.run.tokens += tokens
 
+    def note_step(self) -> None:
+        """Count a step of this run."""
+        with _counting:
+            self.steps += 1
+
     def close(self, recorder: Recorder, start: float, end: float, failure: Failure | None) -> None:
         """Settle the books of the call when it ends; times are by the recorder's clock."""
         if self.kind is SeriesKind.RUN:
             self._close_run(recorder, end - start, failure)
         elif self.kind is SeriesKind.TASK and self.run is not None:
-            with _counting:
-                self.run.steps += 1
+            self.run.note_step()
         elif self.kind is SeriesKind.WORKFLOW:
             self._close_workflow(recorder, start, end)
         outer = self.outer

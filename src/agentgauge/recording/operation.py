@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from functools import partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR, INSTRUMENTOR_CALLS
@@ -14,13 +14,13 @@ from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import SOFT_LIMIT, START
 from agentgauge.recording.series import LmName, SeriesKind
 from agentgauge.recording.site import current_agent
-from agentgauge.recording.tracing import open_span_beside, provider_cell, set_span_attributes, span_frames
+from agentgauge.recording.tracing import open_span, open_span_beside, provider_cell, set_span_attributes, span_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextvars import Token
 
     from agentgauge.recording.outcome import Failure
+    from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import Target
 
@@ -49,7 +49,7 @@ class Operation(Call):
         has_span: False where a span of somebody else's is what is reported.
     """
 
-    __slots__ = ("_attributes", "_is_beside", "frame", "is_suppressed", "kind", "name", "start")
+    __slots__ = ("_is_beside", "frame", "is_suppressed", "kind", "name", "start")
 
     def __init__(
         self,
@@ -72,32 +72,43 @@ class Operation(Call):
         self.frame: Frame | None = None
         self.is_suppressed = True  # until it has begun
         self.start = start
-        self._attributes = attributes
         self._is_beside = is_beside or parent is not None
         try:
             current = self._current(parent)
-            owner = _owner(current, kind, name, agent, instrumentor)
+            owner = _owner(current, kind, name, agent, instrumentor) if type(current) is Frame else None
             if owner is not None:
-                labels = ((INSTRUMENTOR, instrumentor), ("owner", owner), ("kind", kind.value))
-                recorder.observe(CALLS_SUPPRESSED, labels, 1)
-                self.frame = current if type(current) is Frame else None
+                recorder.observe(CALLS_SUPPRESSED, _suppressed_labels(instrumentor, owner, kind), 1)
+                self.frame = current  # type: ignore[assignment]  # only a frame has an owner
                 return
-            self.is_suppressed = False
-            recorder.observe(INSTRUMENTOR_CALLS, ((INSTRUMENTOR, instrumentor),), 1)
+            recorder.observe(INSTRUMENTOR_CALLS, _instrumentor_labels(instrumentor), 1)
             if kind is SeriesKind.TOOL and type(current) is Frame:
                 current.note_tool_call(recorder, clean_label(name), fingerprint_of(arguments))
-            target, self.frame = _target_and_frame(recorder, current, kind, name, agent, instrumentor)
+            target, frame = _target_and_frame(recorder, current, kind, name, agent, instrumentor)
+            self.frame = frame
+            self.is_suppressed = False
+            if self._is_beside:
+                self._begin_beside(target, parent, has_span=has_span)
+            else:
+                self._begin_around(target, current, frame)
         except BaseException as fault:  # a fault of ours must not reach the host
-            self.is_suppressed = True
             if not is_fault_of_ours(fault):
+                self.end(fault)
                 raise
             report_internal_error("start", fault)
-            return
-        if self._is_beside:
-            self._begin_beside(target, parent, has_span=has_span)
-        else:
-            self.begin(partial(_enter, target, self.frame))
-        self.set_attributes(attributes)
+        if attributes:
+            self.set_attributes(attributes)
+
+    def _begin_around(self, target: Target, current: str, frame: Frame) -> None:
+        recorder = self._recorder
+        self._outer = current
+        self._agent = frame
+        self._token = current_agent.set(frame)
+        if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
+            self._scope = open_span(target)
+        record = self._record = [target, recorder.clock() if self.start is None else self.start, None, None]
+        recorder.append(record)
+        if len(recorder.buffer) > SOFT_LIMIT:
+            recorder.relieve()
 
     def set_attributes(self, attributes: Mapping[str, Any] | None) -> None:
         """Add attributes to its span, where it has one; those that are None are left out."""
@@ -142,39 +153,35 @@ class Operation(Call):
 
     def _begin_beside(self, target: Target, parent: Operation | None, *, has_span: bool) -> None:
         recorder = self._recorder
-        try:
-            if has_span and provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
-                self._scope = open_span_beside(target, None if parent is None else parent._scope)  # noqa: SLF001 - of this class
-            self._record = [target, recorder.clock() if self.start is None else self.start, None, None]
-            recorder.append(self._record)
-            if len(recorder.buffer) > SOFT_LIMIT:
-                recorder.relieve()
-        except BaseException as fault:
-            if not is_fault_of_ours(fault):
-                self.end(fault)
-                raise
-            report_internal_error("start", fault)
+        if has_span and provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - see provider_cell
+            self._scope = open_span_beside(target, None if parent is None else parent._scope)  # noqa: SLF001 - of this class
+        self._record = [target, recorder.clock() if self.start is None else self.start, None, None]
+        recorder.append(self._record)
+        if len(recorder.buffer) > SOFT_LIMIT:
+            recorder.relieve()
 
     def seconds_since_start(self) -> float:
         """Return how long it has been going on."""
         return 0.0 if self._record is None else self._recorder.clock() - self._record[START]
 
 
-def _enter(target: Target, frame: Frame) -> tuple[Target, Token[str]]:
-    return target, current_agent.set(frame)
+@lru_cache(maxsize=64)
+def _instrumentor_labels(instrumentor: str) -> Labels:
+    return ((INSTRUMENTOR, instrumentor),)
 
 
-def _owner(current: str, kind: SeriesKind, name: str | LmName, agent: str | None, instrumentor: str) -> str | None:
+def _suppressed_labels(instrumentor: str, owner: str, kind: SeriesKind) -> Labels:
+    return ((INSTRUMENTOR, instrumentor), ("owner", owner), ("kind", kind.value))
+
+
+def _owner(current: Frame, kind: SeriesKind, name: str | LmName, agent: str | None, instrumentor: str) -> str | None:
     """Return who counts this call already, None where nobody does.
 
     An LM call inside another LM call is a part of it. Anything else is told from a recursion of its own by the instrumentor.
     """
-    if type(current) is not Frame:
-        return None
-    inside_lm = next((frame for frame in current.around() if frame.kind is SeriesKind.LM), None)
-    if inside_lm is not None:
-        return inside_lm.instrumentor or "decorator"
-    if current.instrumentor == instrumentor or kind is SeriesKind.LM or current.kind is not kind:
+    if kind is SeriesKind.LM:
+        return None if current.lm is None else current.lm.instrumentor or "decorator"
+    if current.kind is not kind or current.instrumentor == instrumentor:
         return None
     is_same = current.name == name if kind is not SeriesKind.RUN else current == agent
     return (current.instrumentor or "decorator") if is_same else None
@@ -186,10 +193,8 @@ def _target_and_frame(
     inside = clean_label(agent) if agent else str(current)
     is_run = kind is SeriesKind.RUN and inside != current
     series_kind = SeriesKind.TASK if kind is SeriesKind.RUN else kind
-    series_agent = "" if kind in (SeriesKind.WORKFLOW, SeriesKind.LM) else inside
-    target = recorder.target(series_kind, series_agent, name, is_entry=is_run)
-    if target is None:
-        target = recorder.overflow_target(series_kind, series_agent, name, is_entry=is_run)
+    series_agent = "" if kind is SeriesKind.WORKFLOW or kind is SeriesKind.LM else inside
+    target = recorder.known_target(series_kind, series_agent, name, is_entry=is_run)
     frame_kind = SeriesKind.RUN if is_run else series_kind
     frame_name = name.operation if isinstance(name, LmName) else inside if is_run else clean_label(name)
     return target, Frame.enter(current, frame_kind, frame_name, inside, instrumentor)

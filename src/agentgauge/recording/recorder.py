@@ -15,15 +15,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
+from agentgauge.recording.answers import Answers
 from agentgauge.recording.cells import Cells
 from agentgauge.recording.points import Exemplar, HistogramPoint
 from agentgauge.recording.series import CallSeries, LmName, SeriesKind, Target
 from agentgauge.recording.spendings import Spendings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentgauge.catalogue import Family
+    from agentgauge.recording.answers import Ended
     from agentgauge.recording.points import Labels
     from agentgauge.recording.series import Child
     from agentgauge.targets import Objective
@@ -84,6 +86,7 @@ class Recorder:
         self.series_limit = 1000
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
         self.spendings = Spendings()
+        self.answers = Answers()
         self.buffer = Buffer()
         self.reset(clock=clock, wall_clock=wall_clock)
         _recorders.add(self)
@@ -104,6 +107,7 @@ class Recorder:
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
         self.spendings.clear()
+        self.answers.clear()
         self._counting = threading.RLock()  # for what callers count without the drain's lock
         self.folded = 0
         self._is_draining = False
@@ -118,6 +122,7 @@ class Recorder:
         self._folded_since_rescan = 0
         self._left_to_rescan = 0
         self._tracked: dict[tuple[str, str, bool], Target] = {}
+        self.known_targets: dict[tuple[SeriesKind, str, str | LmName, bool], Target] = {}  # those without an objective
         self.counted_by_run: set[tuple[Family, str]] = set()  # agents that have made such calls
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
@@ -148,6 +153,17 @@ class Recorder:
             return None
         return Target(series, run, agent, name)
 
+    def known_target(self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool) -> Target:
+        """Return what the events of such calls point at, made on first sight; past a limit, what stands for all others."""
+        key = (kind, agent, name, is_entry)
+        target = self.known_targets.get(key)
+        if target is None:
+            target = self.target(kind, agent, name, is_entry=is_entry)
+            if target is None:
+                return self.overflow_target(kind, agent, name, is_entry=is_entry)
+            self.known_targets[key] = target
+        return target
+
     def overflow_target(self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool) -> Target:
         """Return what stands for every name past the limit; each use is counted."""
         self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 1)
@@ -164,6 +180,12 @@ class Recorder:
         self.observations.append((family, labels, value))
         if len(self.observations) > SOFT_LIMIT:
             self._hold_and(self._fold_observations, 0)
+
+    def note_answer(self, ended: Ended) -> None:
+        """Take note of an LM call that ended; a drain counts what it used."""
+        self.answers.append(ended)
+        if len(self.answers) > SOFT_LIMIT:
+            self._hold_and(self._fold_answers, 0)
 
     # --- draining ---------------------------------------------------------------------------------------------------------
 
@@ -194,6 +216,7 @@ class Recorder:
     def drain(self) -> None:
         """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
         began = time.thread_time()
+        self._repeat(self._fold_answers, len(self.answers))
         self.spendings.settle(self)
         for fold, count in ((self._fold_batch, len(self.buffer)), (self._rescan, len(self.open)), (self._settle, 1)):
             self._repeat(fold, count)
@@ -393,9 +416,15 @@ class Recorder:
             if observations is not self.observations:  # a handler forked, and this is its child
                 return
             family, labels, value = observations.popleft()
-            limit = self.series_limit * _SERIES_A_NAME.get(family, 1) if family.is_open else None
-            if not self.cells.fold(family, labels, value, limit):
-                self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), 1)
+            self._fold_values(family, labels, (value,))
+
+    def _fold_answers(self) -> None:
+        self.answers.take(_BATCH, self.spendings, self._fold_values)
+
+    def _fold_values(self, family: Family, labels: Labels, values: Sequence[float]) -> None:
+        limit = self.series_limit * _SERIES_A_NAME.get(family, 1) if family.is_open else None
+        if not self.cells.fold(family, labels, values, limit):
+            self.cells.fold(catalogue.SERIES_OVERFLOWED, (("kind", family.name),), (len(values),))
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()

@@ -37,6 +37,11 @@ class LmName(NamedTuple):
     request_model: str
     response_model: str = ""
 
+    def model_labels(self) -> Labels:
+        """Return the labels of provider and requested model; one without a value is absent."""
+        labels = ((catalogue.PROVIDER, self.provider), (catalogue.REQUEST_MODEL, self.request_model))
+        return tuple(label for label in labels if label[1])
+
 
 class SeriesKind(StrEnum):
     """What a call is; also the label ``kind`` of the overflow counter."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentgauge import catalogue
 from agentgauge.errors import contain_internal_errors
@@ -13,15 +12,15 @@ from agentgauge.errors import contain_internal_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentgauge.recording.lm_call import Answer
+    from agentgauge.catalogue import Family
+    from agentgauge.recording.answer import Answer
     from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
 
 __all__ = ["Spending", "Spendings"]
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(NamedTuple):
     """What one LM call used.
 
     Attributes:
@@ -54,20 +53,23 @@ class Spendings(deque[Spending]):
 
     def settle(self, recorder: Recorder) -> None:
         """Price all that wait, and count what they cost."""
+        costs: defaultdict[tuple[Family, Labels], float] = defaultdict(float)
         for _ in range(len(self)):
             try:
                 spending = self.popleft()
             except IndexError:  # another thread drains too, or a handler forked and this is its child
-                return
+                break
             cost = None
             with contain_internal_errors("price"):
                 cost = self.price(spending)
             if cost is None:
-                recorder.observe(catalogue.LM_UNPRICED, spending.model_labels, 1)
+                costs[catalogue.LM_UNPRICED, spending.model_labels] += 1
                 continue
-            recorder.observe(catalogue.COST, spending.cost_labels, cost)
+            costs[catalogue.COST, spending.cost_labels] += cost
             for agent in spending.agents:
-                recorder.observe(catalogue.SUBTREE_COST, ((catalogue.AGENT, agent),), cost)
+                costs[catalogue.SUBTREE_COST, ((catalogue.AGENT, agent),)] += cost
+        for (family, labels), value in costs.items():
+            recorder.observe(family, labels, value)
 
 
 def cost_as_told(spending: Spending) -> float | None:
