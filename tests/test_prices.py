@@ -8,13 +8,17 @@ import subprocess
 import sys
 import textwrap
 import threading
+from decimal import Decimal
+from types import SimpleNamespace
 
 import genai_prices
 import pytest
+from prometheus_client import REGISTRY
 
 import agentgauge.prices as prices_module
 from agentgauge import ConfigurationError, agent, start, stop, task
 from agentgauge.errors import contained_errors
+from agentgauge.instrumentors.dspy_answers import answer_of
 from agentgauge.prices import Price, Prices, read_table
 from agentgauge.recording.lm_call import Answer, LmCall
 from agentgauge.recording.series import LmName
@@ -29,6 +33,7 @@ def _loud():
         stop()
 
 
+ONE = '{"input_usd_per_million": 1, "output_usd_per_million": 1}'
 OWN = Price(input_usd_per_million=2.0, output_usd_per_million=8.0)
 CACHED = Price(
     input_usd_per_million=2.0, output_usd_per_million=8.0, cache_read_usd_per_million=0.5, cache_write_usd_per_million=3.0
@@ -74,12 +79,12 @@ def test_the_model_that_answered_is_looked_for_before_the_one_that_was_asked_for
     dated = Price(input_usd_per_million=1, output_usd_per_million=0)
     prices = Prices({"my-deployment": OWN, "gpt-4o-2024-08-06": dated})
 
-    assert prices.price(spending(Answer(1_000_000, response_model="gpt-4o-2024-08-06"), model="my-deployment")) == 1
-    assert prices.price(spending(Answer(1_000_000, response_model="gpt-4o-2025-01-01"), model="my-deployment")) == 2
+    assert prices.price(spending(Answer(1_000_000, 0, response_model="gpt-4o-2024-08-06"), model="my-deployment")) == 1
+    assert prices.price(spending(Answer(1_000_000, 0, response_model="gpt-4o-2025-01-01"), model="my-deployment")) == 2
 
 
 def test_names_are_found_whatever_their_case():
-    assert Prices({" OpenAI/GPT-4o ": OWN}).price(spending(Answer(1_000_000), "OPENAI", "gpt-4O")) == 2
+    assert Prices({" OpenAI/GPT-4o ": OWN}).price(spending(Answer(1_000_000, 0), "OPENAI", "gpt-4O")) == 2
 
 
 @pytest.mark.parametrize("told", [float("nan"), float("inf"), -1.0])
@@ -212,6 +217,58 @@ def test_an_embedding_costs_its_input():
     cost = Prices().price(spending(Answer(1_000_000), "openai", "text-embedding-3-small"))
 
     assert cost == pytest.approx(theirs("text-embedding-3-small", "openai", input_tokens=1_000_000))
+    embedding = Price(input_usd_per_million=2, output_usd_per_million=0)
+    assert Prices({"mine": embedding}).price(spending(Answer(1_000_000), "", "mine")) == 2
+
+
+# --- what was counted by half ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", [Answer(1_000_000), Answer(None, 1_000_000), Answer(cache_read_tokens=5, output_tokens=1)])
+def test_a_call_of_which_one_half_was_not_counted_is_unpriced_unless_the_framework_told_its_cost(half):
+    told = half._replace(cost_usd=0.25)
+    by_amount = genai_prices.data_snapshot.get_snapshot().find_provider_model("gemini-2.5-pro", None, "google", None)[1]
+    assert not all(isinstance(rate, Decimal | None) for rate in vars(by_amount.prices).values())
+
+    for prices in (Prices(), Prices({"gpt-4o": CACHED})):
+        assert prices.price(spending(half)) is None
+        assert prices.price(spending(told)) == 0.25
+        assert prices.price(spending(half, "google", "gemini-2.5-pro")) is None
+
+
+def test_half_a_count_suffices_where_the_other_half_has_no_price():
+    said = Price(input_usd_per_million=0, output_usd_per_million=8)
+    stored = Price(input_usd_per_million=0, output_usd_per_million=8, cache_write_usd_per_million=1)
+
+    assert Prices({"gpt-4o": said}).price(spending(Answer(None, 1_000_000))) == 8
+    assert Prices({"gpt-4o": said}).price(spending(Answer(1_000_000))) is None
+    assert Prices({"gpt-4o": stored}).price(spending(Answer(None, 1_000_000))) is None
+
+
+def test_a_call_that_was_counted_by_half_is_counted_as_unpriced(fresh):
+    start(is_server_enabled=False, collectors=(), instrumentors=(), prices={"gpt-4o": OWN})
+    call_model(fresh, Answer(1_000_000))
+
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_request_model="gpt-4o", gen_ai_provider_name="openai") == 1
+    assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt-4o") is None
+
+
+def attempt(cost, usage=(10, 1)):
+    """Make what DSPy knows of an attempt."""
+    told = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=False))
+    return SimpleNamespace(usage=told, cost=cost, responses=(), raw=None, cache_hit=False, response_model="gpt-4o", outputs=[])
+
+
+def test_attempts_in_dspy_have_a_cost_where_each_of_them_tells_its_own():
+    assert answer_of([attempt(0.01), attempt(0.02)]).cost_usd == pytest.approx(0.03)
+    some = answer_of([attempt(0.01), attempt(None)])
+    assert (some.input_tokens, some.output_tokens, some.cost_usd) == (20, 2, None)
+    assert Prices({"gpt-4o": OWN}).price(spending(some)) == pytest.approx((20 * 2 + 2 * 8) / 1_000_000)
+    # A model that asked two others, and told nothing of its own.
+    assert answer_of([attempt(None, ())], [attempt(0.01), attempt(0.02)]).cost_usd == pytest.approx(0.03)
+    assert answer_of([attempt(None, ())], [attempt(0.01), attempt(None)]).cost_usd is None
+    assert answer_of([], [attempt(0.5)]).cost_usd == 0.5
+    assert answer_of([attempt(0.25)]).cost_usd == 0.25
 
 
 # --- what is remembered ---------------------------------------------------------------------------------------------------
@@ -244,15 +301,15 @@ def test_prices_that_the_program_has_genai_prices_update_are_used_from_then_on()
     snapshot = genai_prices.data_snapshot
     bundled = snapshot.get_snapshot()
     prices = Prices()
-    assert prices.price(spending(Answer(1_000))) > 0
+    assert prices.price(spending(Answer(1_000, 0))) > 0
 
     snapshot.set_custom_snapshot(snapshot.DataSnapshot(providers=[], from_auto_update=False))
     try:
-        assert prices.price(spending(Answer(1_000))) is None
+        assert prices.price(spending(Answer(1_000, 0))) is None
     finally:
         snapshot.set_custom_snapshot(None)
     assert snapshot.get_snapshot() is bundled
-    assert prices.price(spending(Answer(1_000))) > 0
+    assert prices.price(spending(Answer(1_000, 0))) > 0
 
 
 # --- in the running program -----------------------------------------------------------------------------------------------
@@ -282,6 +339,28 @@ def test_costs_are_counted_for_the_agent_from_start_to_stop_and_the_told_ones_al
     write(Answer(1_000_000, 0))
     write(Answer(1_000_000, 0, cost_usd=0.5))
     assert (cost(), unpriced()) == (3.5, 1)
+
+
+def test_a_call_that_ends_while_stop_is_at_work_has_the_price_of_the_table(fresh, monkeypatch):
+    unregister = REGISTRY.unregister
+    ended = []
+
+    def call_and_unregister(collector):  # when the thread that drains has ended
+        call_model(fresh, Answer(1_000_000, 0))
+        ended.append(collector)
+        unregister(collector)
+
+    monkeypatch.setattr(REGISTRY, "unregister", call_and_unregister)
+    start(is_server_enabled=False, collectors=(), instrumentors=(), prices={"gpt-4o": OWN})
+    open_call = LmCall(fresh.recorder, LmName("chat", "openai", "gpt-4o"), instrumentor="tests", is_beside=True)
+    stop()
+    assert len(ended) >= 1
+    assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt-4o") == 2 * len(ended)
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_request_model="gpt-4o", gen_ai_provider_name="openai") is None
+
+    open_call.note_answer(Answer(1_000_000, 0))
+    open_call.end()
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_request_model="gpt-4o", gen_ai_provider_name="openai") == 1
 
 
 def test_an_unknown_model_is_counted_at_each_call_and_costs_nothing(fresh):
@@ -318,7 +397,7 @@ def test_a_table_that_knows_every_model_never_loads_genai_prices(monkeypatch):
     monkeypatch.setattr(prices_module, "load", pytest.fail)
     prices = Prices({"gpt-4o": OWN})
 
-    assert prices.price(spending(Answer(1_000_000))) == 2
+    assert prices.price(spending(Answer(1_000_000, 0))) == 2
     assert prices.price(spending(Answer(10, cost_usd=1.0), model="other")) == 1
 
 
@@ -341,8 +420,8 @@ def test_without_genai_prices_the_own_table_and_told_costs_remain(monkeypatch):
     prices = Prices({"mine": OWN})
 
     # None in sys.modules makes a ModuleNotFoundError; that it is missing is no fault, or it would be raised here.
-    assert prices.price(spending(Answer(1_000_000))) is None
-    assert prices.price(spending(Answer(1_000_000), model="mine")) == 2
+    assert prices.price(spending(Answer(1_000_000, 0))) is None
+    assert prices.price(spending(Answer(1_000_000, 0), model="mine")) == 2
     assert prices.price(spending(Answer(1_000_000, cost_usd=0.1))) == 0.1
 
 
@@ -357,7 +436,7 @@ def test_a_broken_genai_prices_is_one_fault_and_tried_once(fresh, monkeypatch):
     monkeypatch.setattr(contained_errors, "is_reraising", False)
     prices = Prices()
 
-    assert [prices.price(spending(Answer(1_000_000))) for _ in range(3)] == [None, None, None]
+    assert [prices.price(spending(Answer(1_000_000, 0))) for _ in range(3)] == [None, None, None]
     assert tries == ["genai_prices"]
     assert fresh.value("agentgauge_internal_errors_total", hook="prices") == 1
 
@@ -369,7 +448,7 @@ def test_pricing_fetches_nothing(monkeypatch):
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     before = threading.active_count()
-    assert Prices().price(spending(Answer(1_000))) > 0
+    assert Prices().price(spending(Answer(1_000, 0))) > 0
     assert threading.active_count() == before
 
 
@@ -403,6 +482,9 @@ def test_a_file_of_prices_is_read_and_the_argument_wins_over_it(fresh, tmp_path,
         ("\ud800", r"cannot be read: "),
         ("[" * 100_000, r"cannot be read: "),
         ("[]", r"holds no object: write"),
+        (f'{{"M": {ONE}, "n": {ONE}, " m": {ONE}}}', r"'M' and ' m' are the same model, whatever the case: keep one price"),
+        (f'{{"m": {ONE}, "m": {ONE}}}', r"cannot be read: 'm' is there twice"),
+        ('{"m": {"input_usd_per_million": 1, "input_usd_per_million": 2, "output_usd_per_million": 1}}', r"is there twice"),
         ('{"gpt-4o": 5}', r"'gpt-4o': 5 is no model with its prices"),
         ('{" ": {}}', r"' ': \{\} is no model with its prices"),
         ('{"gpt-4o": {}}', r"'gpt-4o': it missing 2 required keyword-only arguments: 'input_usd_per_million'"),
@@ -430,6 +512,14 @@ def test_a_file_that_cannot_work_is_refused_before_anything_starts(text, message
     assert threading.active_count() == threads
     with pytest.raises(ConfigurationError, match=message):
         read_table(path)
+
+
+def test_two_prices_for_one_name_are_refused_before_anything_starts():
+    threads = threading.active_count()
+
+    with pytest.raises(ConfigurationError, match=r"^prices: 'M' and 'm' are the same model, whatever the case: keep one price$"):
+        start(port=0, prices={"M": OWN, "m": CACHED})
+    assert threading.active_count() == threads
 
 
 def test_a_second_start_with_other_prices_is_refused():

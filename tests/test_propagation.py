@@ -7,6 +7,7 @@ import contextvars
 import copy
 import functools
 import gc
+import inspect
 import logging
 import pickle
 import subprocess
@@ -23,7 +24,7 @@ from opentelemetry import context as context_api
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-from agentgauge import ConfigurationError, agent, task, tool
+from agentgauge import ConfigurationError, agent, propagation, task, tool
 from agentgauge.catalogue import Outcome
 from agentgauge.errors import contained_errors
 from agentgauge.propagation import AGENT_HEADER, carry, extract, inject
@@ -31,6 +32,7 @@ from agentgauge.recording.lm_call import Answer, LmCall
 from agentgauge.recording.operation import Operation
 from agentgauge.recording.series import LmName, SeriesKind
 from agentgauge.recording.site import current_agent
+from agentgauge.recording.tracing import Scope
 from agentgauge.testing import reraise_internal_errors
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -616,3 +618,128 @@ def test_what_cannot_be_carried_is_refused(wrong):
     given = {"numbers": numbers, "anumbers": anumbers}.get(wrong, wrong)
     with pytest.raises(ConfigurationError, match=r"^carry\(.*\): (nothing of a generator runs|give the function, not what)"):
         carry(given)
+
+
+# --- carry, as the function that it stands for ----------------------------------------------------------------------------
+
+
+async def documented(query: str, *, most: int = 3) -> str:
+    """Search for it."""
+    return f"{query} {most} {current_agent.get()}"
+
+
+class Waiting:
+    async def __call__(self):
+        return "waited"
+
+
+def test_a_carried_coroutine_function_is_taken_for_one_and_a_plain_one_is_not():
+    class Searcher:
+        @carry
+        async def search(self): ...
+
+    partial = functools.partial(documented, "a")
+    for function in (documented, partial, Waiting(), carry(documented), functools.partial(carry(documented), "a")):
+        carried = carry(function)
+        assert inspect.iscoroutinefunction(carried)
+        assert inspect.iscoroutinefunction(pickle.loads(pickle.dumps(carried)))
+    assert inspect.iscoroutinefunction(Searcher.search)
+    assert inspect.iscoroutinefunction(Searcher().search)
+    assert not any(map(inspect.iscoroutinefunction, (carry(len), carry(step), carry(functools.partial(step)))))
+
+
+def test_a_carried_function_has_the_name_the_signature_and_the_attributes_of_the_function():
+    carried = carry(documented)
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
+        assert getattr(carried, attribute) == getattr(documented, attribute)
+    assert inspect.signature(carried) == inspect.signature(documented)
+    assert carried.__wrapped__ is documented
+
+    def marked(): ...
+
+    marked.function, marked.note = "theirs", "kept"
+    assert carry(marked).note == "kept"
+    assert carry(marked)() is None
+    assert "note" not in vars(carry(functools.partial(marked)))
+    with extract(CARRIER):
+        arrived = pickle.loads(pickle.dumps(carry(documented)))
+    assert arrived.__name__ == "documented"
+    assert asyncio.run(arrived("a")) == "a 3 planner"
+
+
+async def test_a_carried_function_in_a_class_binds_where_the_function_would():
+    with extract(CARRIER):
+
+        class Searcher:
+            most = 7
+
+            @carry
+            def plain(self, query):
+                return self, query, str(current_agent.get())
+
+            @carry
+            async def waiting(self, query):
+                return self, query, str(current_agent.get())
+
+            length = carry(len)
+            of_another = carry("x-".join)
+
+    searcher = Searcher()
+    assert_outside()
+    assert searcher.plain("a") == (searcher, "a", "planner")
+    assert Searcher.plain(searcher, "a") == (searcher, "a", "planner")
+    assert await searcher.waiting("b") == (searcher, "b", "planner")
+    assert (searcher.length("abc"), searcher.of_another("ab")) == (3, "ax-b")
+    assert searcher.plain == searcher.plain
+    assert carry(searcher.plain)("c") == (searcher, "c", "planner")
+
+
+# --- interrupted ----------------------------------------------------------------------------------------------------------
+
+
+class Deadline(BaseException):
+    """What a signal handler raises."""
+
+
+class InterruptedVariable:
+    """A context variable that a signal handler interrupts as soon as it is set, once."""
+
+    def __init__(self, variable):
+        self.get = variable.get
+        self._set = variable.set
+        self._is_interrupted = False
+
+    def set(self, value):
+        token = self._set(value)
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            raise Deadline
+        return token
+
+
+def interrupted_scope(*arguments, **options):
+    Scope(*arguments, **options)
+    raise Deadline
+
+
+@pytest.mark.parametrize("interrupted", ["agent", "trace"])
+@pytest.mark.parametrize("entered", ["extract", "resumed"])
+def test_a_signal_handler_that_raises_where_a_carrier_is_taken_leaves_the_agent_and_the_trace_as_they_were(
+    fresh, spans, monkeypatch, interrupted, entered
+):
+    with extract(CARRIER):
+        carried = carry(documented)
+    replaced = {"agent": ("current_agent", InterruptedVariable(current_agent)), "trace": ("Scope", interrupted_scope)}
+
+    def enter():
+        before = str(current_agent.get()), current_span_id()
+        with monkeypatch.context() as patched:
+            patched.setattr(propagation, *replaced[interrupted])
+            with pytest.raises(Deadline):
+                carried("a").send(None) if entered == "resumed" else extract(CARRIER).__enter__()
+        assert (str(current_agent.get()), current_span_id()) == before
+
+    enter()
+    replaced["agent"] = "current_agent", InterruptedVariable(current_agent)
+    agent("outer")(task("work")(enter))()
+    assert_outside()

@@ -79,7 +79,7 @@ REQUEST_MODEL = "gen_ai_request_model"
 RESPONSE_MODEL = "gen_ai_response_model"
 TOKEN_TYPE = "gen_ai_token_type"  # noqa: S105 - a label
 INSTRUMENTOR = "instrumentor"
-_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, "source"))
+_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, "source", "owner"))
 
 # --- GenAI semantic conventions -------------------------------------------------------------------------------------------
 

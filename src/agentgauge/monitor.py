@@ -23,10 +23,14 @@ from agentgauge.recording.fork_guard import guard
 from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client.registry import Collector
 
     from agentgauge.exposition.server import MetricsServer
     from agentgauge.instrumentors.roster import Instrumentation
+    from agentgauge.recording.recorder import Recorder
+    from agentgauge.recording.spendings import Spending
 
 __all__ = ["Monitor", "start", "stop"]
 
@@ -83,7 +87,7 @@ class Monitor:
         prices = self._prices()
         server = self._bind_server() if self.config.is_server_enabled else None
         recorder = default_recorder()
-        self._registrations.callback(setattr, recorder.spendings, "price", recorder.spendings.price)
+        self._registrations.callback(_restore_price, recorder, recorder.spendings.price)
         recorder.spendings.price = prices.price
         self._registrations.callback(setattr, recorder, "series_limit", recorder.series_limit)
         recorder.series_limit = self.config.series_limit
@@ -112,7 +116,7 @@ class Monitor:
     def _prices(self) -> Prices:
         """Read the user's own prices, before anything starts."""
         of_file = {} if self.config.prices_file is None else read_table(self.config.prices_file)
-        return Prices({**of_file, **self.config.prices})
+        return Prices(self.config.prices, of_file)
 
     def _bind_server(self) -> MetricsServer | None:
         with LOADING:  # a program without the server does not pay for it
@@ -246,6 +250,15 @@ def stop() -> None:
     with _lock:
         if _running is not None:
             _running.stop()
+
+
+def _restore_price(recorder: Recorder, price: Callable[[Spending], float | None]) -> None:
+    """Set the earlier price function back, when what ended until now has its price."""
+    try:
+        with contain_internal_errors("stop"):
+            recorder.drain()
+    finally:
+        recorder.spendings.price = price
 
 
 def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:

@@ -63,9 +63,17 @@ _OWN_MACHINES = frozenset(
 class Prices:
     """What is known of prices; ``price`` is what the recorder asks for each LM call, in whatever thread drains."""
 
-    def __init__(self, table: Mapping[str, Price] | None = None) -> None:
-        """Take the user's own prices, by ``model`` or ``provider/model``, whatever the case."""
-        self._table = {name.strip().lower(): price for name, price in (table or {}).items()}
+    def __init__(self, table: Mapping[str, Price] | None = None, of_file: Mapping[str, Price] | None = None) -> None:
+        """Take the user's own prices, by ``model`` or ``provider/model``, whatever the case.
+
+        Args:
+            table: Those that the program gives.
+            of_file: Those of a file; ``table`` wins over them.
+
+        Raises:
+            ConfigurationError: One of them has two prices for a name.
+        """
+        self._table = {**_by_name("prices_file", of_file or {}), **_by_name("prices", table or {})}
         self._sold = _SoldPrices()
 
     def price(self, spending: Spending) -> float | None:
@@ -78,12 +86,12 @@ class Prices:
         models = tuple(dict.fromkeys(name.strip().lower() for name in (answer.response_model or "", spending.request_model)))
         models = tuple(filter(None, models))
         own = next((self._table[name] for name in _names(provider, models) if name in self._table), None) if self._table else None
-        if own is not None:
+        if own is not None and _is_told(own, answer):
             return _cost(own, answer)
         told = answer.cost_usd
         if told is not None and 0 <= told < math.inf:
             return told
-        return self._sold.cost(provider, models, answer)
+        return None if own is not None else self._sold.cost(provider, models, answer)
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Price]:
@@ -93,12 +101,12 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, Price]:
         path: A file of JSON in UTF-8: an object of models, or of ``provider/model``, and the attributes of their ``Price``.
 
     Raises:
-        ConfigurationError: The file cannot be read, or holds anything else.
+        ConfigurationError: The file cannot be read, holds anything else, or two prices for a name.
     """
     where = f"prices_file={str(path)!r}"
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is slow to load
-            table = json.load(file)
+            table = json.load(file, object_pairs_hook=_object)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{where} cannot be read: {error}; give a file of JSON such as {_EXAMPLE}") from error
     if not isinstance(table, dict):
@@ -112,7 +120,28 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, Price]:
         except (ConfigurationError, TypeError) as error:
             fault = str(error).replace("Price.__init__()", "it")
             raise ConfigurationError(f"{where}: {model!r}: {fault}; write {_EXAMPLE}") from None
+    _by_name(where, prices)
     return prices
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON; of two values for one name, ``json`` keeps the last without a word."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"{name!r} is there twice")
+        made[name] = value
+    return made
+
+
+def _by_name(where: str, table: Mapping[str, Price]) -> dict[str, Price]:
+    """Return prices by names as they are looked for."""
+    names: dict[str, str] = {}
+    for name in table:
+        other = names.setdefault(name.strip().lower(), name)
+        if other != name:
+            raise ConfigurationError(f"{where}: {other!r} and {name!r} are the same model, whatever the case: keep one price")
+    return {key: table[name] for key, name in names.items()}
 
 
 def _names(provider: str, models: tuple[str, ...]) -> Iterator[str]:
@@ -128,6 +157,14 @@ def _tokens(answer: Answer) -> tuple[int, int, int, int]:
     read, written = max(0, answer.cache_read_tokens or 0), max(0, answer.cache_write_tokens or 0)
     # Some frameworks leave out of the input what was cached, against the conventions: it was paid for all the same.
     return max(answer.input_tokens or 0, read + written), read, written, max(0, answer.output_tokens or 0)
+
+
+def _is_told(price: Price, answer: Answer) -> bool:
+    """Tell whether all that costs something was counted: of an embedding, whose output has no price, the input suffices."""
+    is_input_free = not (price.input_usd_per_million or price.cache_read_usd_per_million or price.cache_write_usd_per_million)
+    return (answer.input_tokens is not None or is_input_free) and (
+        answer.output_tokens is not None or not price.output_usd_per_million
+    )
 
 
 def _cost(price: Price, answer: Answer) -> float:
@@ -167,8 +204,9 @@ class _SoldPrices:
             entry = _find(snapshot, provider, models)
             found = self._found[sought] = None if entry is None else self._rates(*entry) or entry
         if isinstance(found, Price):
-            return _cost(found, answer)
-        return None if found is None else self._calculated(*found, answer)
+            return _cost(found, answer) if _is_told(found, answer) else None
+        is_told = answer.input_tokens is not None and answer.output_tokens is not None
+        return self._calculated(*found, answer) if found is not None and is_told else None
 
     def _load(self) -> None:
         try:

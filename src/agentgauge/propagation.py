@@ -18,8 +18,10 @@ A carrier is believed: take one only from services of your own. A stranger who s
 from __future__ import annotations
 
 import contextvars
+import functools
 import inspect
 import os
+import types
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
@@ -100,6 +102,7 @@ class extract:  # noqa: N801 - reads as a verb in `with extract(headers):`
         """Begin the block."""
         scope: Scope | None = None
         token: Token[str] | None = None
+        outer = _now()
         try:
             if not is_disabled():
                 with contain_internal_errors("extract"):
@@ -109,8 +112,8 @@ class extract:  # noqa: N801 - reads as a verb in `with extract(headers):`
                     token = None if not agent else current_agent.set(_remote_frame(agent))
                     scope = None if context is None else Scope(trace_api.get_current_span(context), context, is_recording=False)
             self._entered.append((scope, token))
-        except BaseException:  # of a signal handler
-            _leave(scope, token)
+        except BaseException:  # of a signal handler: one that came before a token was kept, too
+            _put_back(*outer)
             raise
 
     def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
@@ -124,6 +127,18 @@ class extract:  # noqa: N801 - reads as a verb in `with extract(headers):`
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End the block; an exception passes through."""
         self.__exit__(kind, error, trace)
+
+
+def _now() -> tuple[str, context_api.Context]:
+    return current_agent.get(), context_api.get_current()
+
+
+def _put_back(agent: str, context: context_api.Context) -> None:
+    """Make an agent and a context current again, whatever was between."""
+    if context_api.get_current() is not context:
+        context_api.attach(context)
+    if current_agent.get() is not agent:
+        current_agent.set(agent)
 
 
 def _leave(scope: Scope | None, token: Token[str] | None) -> None:
@@ -158,15 +173,23 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Carried(Generic[P, R]):
-    """A function, and where it was given away."""
+    """A function, and where it was given away; to whoever asks, it is called and documented as the function is."""
 
-    __slots__ = ("__weakref__", "_carrier", "_context", "_process_id", "function")
+    __slots__ = ("__dict__", "__weakref__", "_carrier", "_context", "_process_id", "function")
 
     def __init__(self, function: Callable[P, R], context: Context | None, carrier: MutableMapping[str, str] | None) -> None:
         self.function = function
         self._context = context
         self._carrier = carrier
         self._process_id = os.getpid()
+        # Of an object with a __call__, the attributes are its own state.
+        functools.update_wrapper(self, function, updated=("__dict__",) if inspect.isroutine(function) else ())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind as the function does, where it is one that binds."""
+        bind = getattr(type(self.function), "__get__", None)
+        bound = None if bind is None or instance is None else bind(self.function, instance, owner)
+        return types.MethodType(self, instance) if getattr(bound, "__func__", None) is self.function else self
 
     def __repr__(self) -> str:
         return f"carry({self.function!r})"
@@ -197,11 +220,22 @@ class _CarriedCoroutine(_Carried[P, Any]):
 
     __slots__ = ()
 
+    def __init__(self, function: Callable[P, Any], context: Context | None, carrier: MutableMapping[str, str] | None) -> None:
+        super().__init__(function, context, carrier)
+        if not isinstance(getattr(self, "__name__", None), str):
+            self.__name__ = type(function).__name__  # of a partial, say: without a name, it would not look like a function
+
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Await the function in the task's own context, with the trace and the agent of the other one."""
         context = self._context_here()
         async with extract(self._filled_carrier()) if context is None else _Resumed(context):
             return await cast("Callable[..., Awaitable[Any]]", self.function)(*args, **kwargs)
+
+    # inspect.iscoroutinefunction() looks at the code of what has the attributes of a function: inspect.markcoroutinefunction()
+    # came with Python 3.12, and asyncio's mark convinces asyncio alone.
+    __code__ = __call__.__code__
+    __defaults__ = None
+    __kwdefaults__ = None
 
 
 class _Resumed(extract):
@@ -213,8 +247,13 @@ class _Resumed(extract):
         """Begin the block."""
         there: Context = self._carrier
         context = there.run(context_api.get_current)
-        token = current_agent.set(there.get(current_agent, ""))
-        self._entered.append((Scope(trace_api.get_current_span(context), context, is_recording=False), token))
+        outer = _now()
+        try:
+            token = current_agent.set(there.run(current_agent.get))
+            self._entered.append((Scope(trace_api.get_current_span(context), context, is_recording=False), token))
+        except BaseException:  # of a signal handler
+            _put_back(*outer)
+            raise
 
 
 def _carried(
@@ -292,4 +331,5 @@ def _remote_frame(agent: str) -> Frame:
     """
     frame = Frame.enter("", SeriesKind.TASK, "", agent)
     frame.run = frame
+    frame.agents = (str(frame),)
     return frame

@@ -7,15 +7,18 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from agentgauge import task
 from agentgauge.doctor import add_arguments
+from agentgauge.doctor.fetching import Access, UnreachableError
 
 TOKEN = "s3cr3t-t0ken-that-nobody-sees"
 
@@ -204,7 +207,9 @@ def test_a_server_that_drips_is_left_after_the_timeout(doctor):
             connection, _ = listening.accept()
             with connection:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
-                while not stop.wait(0.02):
+                for _ in range(400):  # far longer than the limit, yet not for ever
+                    if stop.wait(0.02):
+                        return
                     try:
                         connection.sendall(b"# more\n")
                     except OSError:
@@ -218,6 +223,70 @@ def test_a_server_that_drips_is_left_after_the_timeout(doctor):
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_drips_its_headers_or_its_handshake_is_left_after_the_timeout(doctor, scheme):
+    stop = threading.Event()
+    # A record of TLS that says it is 16 KiB long, of which one byte at a time comes: a server's hello that does not end.
+    begin, drop = {"http": (b"HTTP/1.1 200 OK\r\nX-More: ", b"y"), "https": (b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\0")}[
+        scheme
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip():
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(begin)
+                for _ in range(400):  # far longer than the limit, yet not for ever
+                    if stop.wait(0.02):
+                        return
+                    try:
+                        connection.sendall(drop)
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            access = Access(0.3, None, ssl.create_default_context())
+            began = time.monotonic()
+            with pytest.raises(UnreachableError, match="in time"):
+                access.get(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/metrics")
+            assert 0.3 <= time.monotonic() - began < 3
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_the_limit_holds_for_all_addresses_of_a_host_together(monkeypatch):
+    tried = []
+
+    def connect(address, timeout, _source=None):
+        tried.append((address, timeout))
+        raise ConnectionRefusedError
+
+    targets = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", 80)) for number in (1, 2, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_asked, **_options: targets)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(UnreachableError, match="nothing listens there"):
+        Access(5.0).get("http://several.example/metrics")
+    assert [address for address, _ in tried] == [("127.0.0.1", 80), ("127.0.0.2", 80), ("127.0.0.3", 80)]
+    assert 5 >= tried[0][1] > tried[1][1] > tried[2][1] > 0
+    now = time.monotonic()
+    later = iter([now, now, now, now + 2, now + 7])
+    monkeypatch.setattr(time, "monotonic", lambda: next(later, now + 7))
+    with pytest.raises(UnreachableError, match="nothing listens there"):
+        Access(5.0).get("http://several.example/metrics")
+    assert 1 <= len(tried) - 3 < 3
+
+
+@pytest.mark.parametrize("process", ["9" * 5_000, "9" * 10, "²", "-1", "1 2", ""])
+def test_a_number_of_a_process_that_is_none_is_passed_over(doctor, answering, process):
+    page = b"# TYPE agentgauge_build_info gauge\nagentgauge_build_info 1\n"
+    headers = {"Content-Type": "text/plain", "Agentgauge-Group": f"x {process}".encode().decode("latin-1")}
+    url = answering(lambda _path, _headers: (200, headers, page))
+    assert doctor("--url", f"{url}/metrics").status("processes") == "unknown"
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------------------

@@ -206,6 +206,8 @@ def test_a_dashboard_that_is_cut_short_or_missing_fails(check_files, tmp_path):
     assert check_files("--dashboards", tmp_path).status("dashboards") == "fail"
     (tmp_path / "agents.json").write_text('{"title": "Agents')
     assert check_files("--dashboards", tmp_path)["dashboards"]["evidence"] == "agents.json: no JSON"
+    (tmp_path / "agents.json").write_text("[" * 100_000)
+    assert check_files("--dashboards", tmp_path)["dashboards"]["evidence"] == "agents.json: no JSON"
 
 
 # --- alerting -------------------------------------------------------------------------------------------------------------------

@@ -105,6 +105,8 @@ def test_servers_that_were_not_named_are_not_asked_and_unknown_in_the_checklist(
         (200, b"[]"),
         (200, b"null"),
         (200, b"no JSON"),
+        (200, b"[" * 100_000),
+        (200, b"9" * 5_000),
         (200, b'{"status": "success", "data": {"groups": 3, "activeTargets": [{}], "activeAlertmanagers": [1], "alerts": {}}}'),
         (404, b""),
         (500, b"{}"),

@@ -17,6 +17,8 @@ from opentelemetry.trace import NoOpTracerProvider
 from opentelemetry.util._once import Once
 
 import agentgauge
+from agentgauge.errors import contained_errors
+from agentgauge.instrumentors import genai_spans, span_operations
 from agentgauge.instrumentors.content import Content
 from agentgauge.instrumentors.genai_spans import SpanListener, instrument, unsampled_reason
 from agentgauge.instrumentors.kit import Kit
@@ -240,6 +242,51 @@ def test_of_too_many_open_spans_the_oldest_are_given_up(fresh: Isolation, set_pr
         for outcome in ("abandoned", "success")
     ]
     assert outcomes == [1, 0, 1, 0, None, 1, None, 1, None, 1]
+
+
+@pytest.mark.usefixtures("spans")
+def test_a_call_that_has_begun_ends_whatever_its_span_says_at_the_end(
+    fresh: Isolation, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(contained_errors, "is_reraising", False)
+    monkeypatch.setattr(genai_spans, "failure_of_span", fail)
+    monkeypatch.setattr(span_operations, "answer_of", fail)
+    instrument(kit)
+    with trace.get_tracer("somebody").start_as_current_span("invoke_agent x", attributes=RUN):
+        chat()
+
+    assert fresh.value("gen_ai_invoke_agent_duration_seconds_count", gen_ai_agent_name="x") == 1
+    assert fresh.value(COUNT, **LABELS) == 1
+    assert fresh.value("agentgauge_internal_errors_total", hook="genai_spans") == 3
+    fresh.recorder.drain()
+    assert fresh.recorder.open_records() == []
+
+
+def test_spans_that_begin_in_the_one_before_which_ends_then_are_not_kept(
+    fresh: Isolation, set_provider: SetProvider, undo: ExitStack
+) -> None:
+    listener = SpanListener(fresh.recorder, "genai-spans")
+    set_provider(None, listener)
+    undo.callback(listener.close)
+    tracer = trace.get_tracer("somebody")
+    with tracer.start_as_current_span("POST"):
+        opened = tracer.start_span("invoke_agent x", attributes=RUN)
+        for _ in range(50):
+            inner = tracer.start_span("invoke_agent x", attributes=RUN, context=trace.set_span_in_context(opened))
+            opened.end()
+            opened = inner
+        last: Any = listener._open[opened.get_span_context().span_id]
+        kept = []
+        while last is not None:
+            kept.append(last.is_over)
+            last = last.parent
+        opened.end()
+
+    assert kept == [False, True, False], "itself, the one that it began in, and POST, which is open"
+    assert not listener._open
 
 
 @pytest.mark.usefixtures("spans")

@@ -277,3 +277,38 @@ def test_spans_of_anything_else_are_no_calls_but_lead_on_to_the_agent_around(fre
     ):
         pass
     assert tokens(fresh, "small", "input", "x") == 7
+
+
+@pytest.mark.parametrize(
+    ("attributes", "counted"),
+    [
+        pytest.param({"gen_ai.response.finish_reasons": 5}, 7, id="a number for reasons"),
+        pytest.param({"gen_ai.response.finish_reasons": [1, 2]}, 7, id="numbers among reasons"),
+        pytest.param({"llm.invocation_parameters": "[" * 100_000}, 7, id="nested past the recursion limit"),
+        pytest.param({"llm.invocation_parameters": "[1]"}, 7, id="parameters that are a list"),
+        pytest.param({"gen_ai.usage.input_tokens": True}, None, id="True"),
+        pytest.param({"gen_ai.usage.input_tokens": -1}, None, id="below zero"),
+        pytest.param({"gen_ai.usage.input_tokens": 2**53 + 1}, None, id="more than there can be"),
+        pytest.param({"gen_ai.usage.input_tokens": float("inf")}, None, id="without end"),
+        pytest.param({"gen_ai.usage.input_tokens": "7"}, None, id="text"),
+        pytest.param({"gen_ai.usage.input_tokens": 7.0}, 7, id="a whole number as float"),
+        pytest.param({"gen_ai.usage.cost": float("inf")}, 7, id="cost without end"),
+        pytest.param({"gen_ai.usage.cost": float("nan")}, 7, id="cost that is no number"),
+        pytest.param({"gen_ai.usage.cost": 10**400}, 7, id="cost past floats"),
+        pytest.param({"gen_ai.response.time_to_first_chunk": float("inf")}, 7, id="first chunk never"),
+        pytest.param({"gen_ai.response.time_to_first_chunk": True}, 7, id="first chunk True"),
+    ],
+)
+def test_a_value_that_cannot_be_is_untold_and_the_call_is_counted(
+    fresh: Isolation, attributes: dict[str, Any], counted: int | None
+) -> None:
+    with span("chat small", {**CHAT, "gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 2, **attributes}):
+        pass
+
+    assert fresh.value(COUNT, **OPENAI) == 1
+    assert tokens(fresh, "small", "input") == counted
+    assert tokens(fresh, "small", "output") == 2
+    assert fresh.value("agent_cost_usd_total", gen_ai_request_model="small") is None
+    assert fresh.value("gen_ai_client_operation_time_to_first_chunk_seconds_count", **OPENAI) is None
+    fresh.recorder.drain()
+    assert fresh.recorder.open_records() == []

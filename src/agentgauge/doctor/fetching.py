@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import json
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from agentgauge.errors import ConfigurationError
@@ -68,12 +70,98 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Refuse."""
 
 
+class _Deadline:
+    """Shuts the connections of one request down when its time is over: a server that drips its headers lets no timeout pass."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._end = time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._connections: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._shut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            while self._connections:
+                self._connections.pop().close()
+
+    def connect(self, address: tuple[str, int], _timeout: Any = None, source: Any = None) -> socket.socket:
+        """Do what ``socket.create_connection`` does, within what is left of the time for all addresses of a host together."""
+        problem: OSError = TimeoutError()
+        for *_, target in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+            left = self._end - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                connection = socket.create_connection((str(target[0]), int(target[1])), left, source)
+            except OSError as error:
+                problem = error
+                continue
+            with self._lock:
+                self._connections.append(connection.dup())  # TLS takes the other one away
+                if self.is_over:
+                    self._connections[-1].shutdown(socket.SHUT_RDWR)
+            return connection
+        raise problem
+
+    def _shut(self) -> None:
+        with self._lock:
+            self.is_over = True
+            for connection in self._connections:
+                with contextlib.suppress(OSError):  # the server has closed it
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Opens connections under a deadline."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        """Open one."""
+        return self.do_open(self._connection, req)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        return _under(self._deadline, http.client.HTTPConnection(host, **options))
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Opens encrypted connections under a deadline."""
+
+    def __init__(self, deadline: _Deadline, tls: ssl.SSLContext | None) -> None:
+        super().__init__(context=tls)
+        self._deadline = deadline
+        self._tls = tls
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        """Open one."""
+        return self.do_open(self._connection, req, context=self._tls)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        return _under(self._deadline, http.client.HTTPSConnection(host, **options))
+
+
+def _under(deadline: _Deadline, connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
+    # Here, and not in connect(): a proxy's answer and the TLS handshake, which that waits for, may drip, too.
+    connection._create_connection = deadline.connect  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way in between
+    return connection
+
+
 @dataclass(frozen=True)
 class Access:
     """With what, and how patiently, is asked.
 
     Attributes:
-        timeout_seconds: The limit on one request, from its beginning to the end of the answer.
+        timeout_seconds: The limit on one request, from its beginning to the end of the answer; looking up a host's address is
+            the system's, which has a limit of its own.
         bearer_token: What a program's ``/metrics`` wants.
         tls: The certificates that are trusted, and the one that is shown; None for those that the system trusts.
         tls_of_stranger: The same without the one that is shown.
@@ -93,22 +181,28 @@ class Access:
         request = urllib.request.Request(url, headers={"User-Agent": "agentgauge-doctor", **(headers or {})})  # noqa: S310 - checked_url
         if not is_stranger and self.bearer_token is not None:
             request.add_unredirected_header("Authorization", f"Bearer {self.bearer_token}")
+        deadline = _Deadline(self.timeout_seconds)
         handlers: list[Any] = [
             _NoRedirects(),
-            urllib.request.HTTPSHandler(context=self.tls_of_stranger if is_stranger else self.tls),
+            _Http(deadline),
+            _Https(deadline, self.tls_of_stranger if is_stranger else self.tls),
         ]
         if is_loopback(url):
             handlers.append(urllib.request.ProxyHandler({}))  # a proxy's loopback is another machine's
         began = time.monotonic()
         try:
-            try:
-                response: Any = urllib.request.build_opener(*handlers).open(request, timeout=self.timeout_seconds)
-            except urllib.error.HTTPError as answer:
-                response = answer
-            with response:
-                body = self._read(response, began + self.timeout_seconds)
+            with deadline:
+                try:
+                    response: Any = urllib.request.build_opener(*handlers).open(request, timeout=self.timeout_seconds)
+                except urllib.error.HTTPError as answer:
+                    response = answer
+                with response:
+                    body = self._read(response)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _explained(error, is_tls=url.startswith("https:")) from None
+            cause = TimeoutError() if deadline.is_over else error
+            raise _explained(cause, is_tls=url.startswith("https:")) from None
+        if deadline.is_over:  # what was cut off looks like an end
+            raise UnreachableError("the answer did not end in time", "Try a longer --timeout.")
         return Answer(response.status, response.headers, body, time.monotonic() - began)
 
     def json(self, url: str) -> Any:
@@ -122,11 +216,11 @@ class Access:
             raise UnreachableError(f"it answers with status {answer.status}")
         try:
             return json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter where it is lists in lists without end
             raise UnreachableError("what it answers is no JSON") from None
 
     @staticmethod
-    def _read(response: Any, deadline: float) -> bytes:
+    def _read(response: Any) -> bytes:
         chunks = []
         left = _MOST_BYTES
         while chunk := response.read1(_CHUNK):
@@ -134,8 +228,6 @@ class Access:
             left -= len(chunk)
             if left < 0:
                 raise UnreachableError(f"the answer is longer than {_MOST_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise UnreachableError("the answer did not end in time")
         return b"".join(chunks)
 
 

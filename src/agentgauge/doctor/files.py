@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
 def _dashboard_problem(text: str) -> str | None:
     try:
         dashboard: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "no JSON"
     if not isinstance(dashboard, dict) or not dashboard.get("title") or not dashboard.get("panels"):
         return "no dashboard: a title or panels are missing"

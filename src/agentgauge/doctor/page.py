@@ -25,6 +25,7 @@ __all__ = ["Page", "Program", "visit"]
 
 _OPENMETRICS = "application/openmetrics-text"
 _START = "Start the program with agentgauge.start() in it, or as `agentgauge run PROGRAM`, or name another --url."
+_MOST_DIGITS = 10  # of a number of 32 bits, which no process' is longer than
 _IS_IT = "Is it the url of /metrics?"
 _INSIDE_A_SERIES = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
@@ -133,7 +134,7 @@ def visit(url: str, access: Access) -> Program:
         seconds=answer.seconds,
         is_protected=_is_protected(url, access),
         readiness=_readiness(url, access),
-        process_id=int(process) if process.isdecimal() else None,
+        process_id=int(process) if process.isdecimal() and len(process) <= _MOST_DIGITS else None,
     )
 
 

@@ -50,7 +50,8 @@ class Content:
         """Return ``value`` as the text of a span's attribute, redacted and cut; None where it must not be kept.
 
         Text stays as it is, anything else becomes JSON: of pydantic models and data classes the fields that their ``repr`` shows,
-        of bytes the length alone, of what else is no plain data its ``str()``. A redactor that fails keeps nothing.
+        of bytes the length alone, of what else is no plain data its ``str()``. A redactor that raises an ``Exception`` keeps
+        nothing; what is none, such as ``KeyboardInterrupt``, is the program's own and goes on.
         """
         if not self.is_captured or value is None:
             return None

@@ -33,16 +33,19 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
     last = (results or inner)[-1]
     if any(map(_is_cache_hit, results)):
         return Answer(response_model=_text(last.response_model), is_cache_hit=True)
-    spent = results
+    spent = asked = results
     sent, said, read_, written, reasoned = _total(spent)
     if inner and not sent and not said:
-        spent = [*results, *(each for each in inner if not _is_cache_hit(each))]
+        below = [each for each in inner if not _is_cache_hit(each)]
+        spent = [*results, *below]
+        # A model that asks others and tells nothing of its own is no attempt of which the cost is missing.
+        asked = [*(each for each in results if _cost_of(each) is not None), *below]
         sent, said, read_, written, reasoned = _total(spent)
     reasons: list[str] = []
     response_id = None
     for result in results:
         response_id = _read_answers(result, reasons) or response_id
-    costs = [result.cost for result in spent if isinstance(result.cost, int | float)]
+    costs = [cost for cost in map(_cost_of, asked) if cost is not None]
     return Answer(
         input_tokens=sent,
         output_tokens=said,
@@ -52,7 +55,7 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
         response_model=_text(last.response_model),
         response_id=response_id,
         finish_reasons=tuple(reasons),
-        cost_usd=float(sum(costs)) if costs else None,
+        cost_usd=sum(costs) if costs and len(costs) == len(asked) else None,  # that of some alone would be taken for that of all
     )
 
 
@@ -71,10 +74,13 @@ def _answer_of_one(result: Any) -> Answer:
         several: list[str] = []
         response_id = _read_answers(result, several)
         reasons = tuple(several)
-    cost = result.cost
-    told = float(cost) if isinstance(cost, int | float) else None
     sent, said, read_, written, reasoned = _tokens_of(result.usage)
-    return Answer(sent, said, read_, written, reasoned, model or None, response_id, reasons, told)
+    return Answer(sent, said, read_, written, reasoned, model or None, response_id, reasons, _cost_of(result))
+
+
+def _cost_of(result: Any) -> float | None:
+    cost = result.cost
+    return float(cost) if isinstance(cost, int | float) else None
 
 
 def _is_cache_hit(result: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 import dspy
@@ -13,7 +12,7 @@ from agentgauge.catalogue import INSTRUMENTOR_CALLS, LM_RETRIES
 from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.instrumentors.dspy_answers import answer_of, input_messages, output_messages
 from agentgauge.instrumentors.dspy_frames import is_of_dspy, patch_inside, posing
-from agentgauge.instrumentors.wrapping import around
+from agentgauge.instrumentors.wrapping import around, leave_all
 from agentgauge.recording.answer import Answer
 from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.frame import Frame
@@ -25,6 +24,7 @@ from agentgauge.recording.tracing import provider_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextvars import Token
     from types import TracebackType
 
     from agentgauge.instrumentors.kit import Kit
@@ -74,7 +74,7 @@ class _DspyCall(LmCall):
 class _PlainCall:
     """The same where nobody wants a span and no other LM call is around: at a third of the price."""
 
-    __slots__ = ("_first_chunk_seconds", "_frame", "_inner", "_kit", "_lm", "_model", "_record", "_results", "_token")
+    __slots__ = ("_first_chunk_seconds", "_frame", "_inner", "_kit", "_lm", "_model", "_outer", "_record", "_results", "_token")
 
     is_recording = False
 
@@ -82,6 +82,9 @@ class _PlainCall:
         recorder = kit.recorder
         self._kit = kit
         self._model = model
+        self._outer = current
+        self._record: Record | None = None
+        self._token: Token[str] | None = None
         self._results: list[Any] = []
         self._inner: list[Any] = []
         self._first_chunk_seconds: float | None = None
@@ -111,7 +114,7 @@ class _PlainCall:
 
     def note_first_chunk(self) -> None:
         """Note that the first chunk of a stream came; later ones are passed over."""
-        if self._first_chunk_seconds is None:
+        if self._first_chunk_seconds is None and self._record is not None:
             self._first_chunk_seconds = self._kit.recorder.clock() - self._record[START]
 
     def set_attributes(self, attributes: dict[str, Any]) -> None:
@@ -134,14 +137,13 @@ class _PlainCall:
     def abandon(self) -> None:
         """Leave nothing open of it."""
         abandon_call(self._record, None)
-        outer = self._token.old_value
-        current_agent.set("" if outer is Token.MISSING else outer)
+        current_agent.set(self._outer)
 
 
 def _current_call() -> _DspyCall | _PlainCall | None:
     """Return the call that is counted; calls of other models inside it, as a router makes them, are parts of it."""
     current = current_agent.get()
-    return current.lm.call if type(current) is Frame and current.lm is not None else None
+    return None if type(current) is not Frame or current.lm is None or current.lm.is_closed else current.lm.call
 
 
 @functools.lru_cache(maxsize=256)
@@ -195,9 +197,17 @@ def _plainly_or_measured(kit: Kit, begin: Begin, function: Callable[..., Any]) -
         try:
             result = function(model, *args, **kwargs)
         except BaseException as error:
-            call.end(error)
+            try:
+                call.end(error)
+            except BaseException:  # of a signal handler
+                call.abandon()
+                raise
             raise
-        call.end()
+        try:
+            call.end()
+        except BaseException:  # of a signal handler
+            call.abandon()
+            raise
         return result
 
     async def asked_async(model: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -207,9 +217,17 @@ def _plainly_or_measured(kit: Kit, begin: Begin, function: Callable[..., Any]) -
         try:
             result = await function(model, *args, **kwargs)
         except BaseException as error:
-            call.end(error)
+            try:
+                call.end(error)
+            except BaseException:  # of a signal handler
+                call.abandon()
+                raise
             raise
-        call.end()
+        try:
+            call.end()
+        except BaseException:  # of a signal handler
+            call.abandon()
+            raise
         return result
 
     is_coroutine = inspect.iscoroutinefunction(inspect.unwrap(function))
@@ -223,11 +241,11 @@ def _begin_plainly(kit: Kit, model: Any) -> _PlainCall | None:
     current: str = ""
     try:
         current = current_agent.get()
-        if type(current) is Frame and current.lm is not None:
+        if type(current) is Frame and current.lm is not None and not current.lm.is_closed:
             return None
         return _PlainCall(kit, model, current)
     except BaseException as fault:
-        current_agent.set(current)
+        leave_all(current)
         if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
             raise
         report_internal_error("start", fault)

@@ -9,6 +9,7 @@ A span processor on the program's own tracer provider turns such spans into the 
 - Spans that were open already are passed over.
 - A cancelled call is told by the exception that leaves it while its span ends: OpenTelemetry itself leaves such spans without a
   status.
+- A span is believed at its word, also where it has no more of a GenAI call than a name such as ``execute_tool lookup``.
 
 One call has one owner: an LM call inside another one, whoever reports either, is a part of it; calls inside somebody else's span
 find it in ``recording.tracing.span_frames``.
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import SpanProcessor
 
 from agentgauge.catalogue import SAMPLED_TRACES
-from agentgauge.errors import report_internal_error
+from agentgauge.errors import contain_internal_errors, report_internal_error
 from agentgauge.instrumentors.provider_hook import ProviderHook, sampled_share, unsampled_reason
 from agentgauge.instrumentors.span_operations import OpenSpan, deeper, place_of, seconds_ago
 from agentgauge.instrumentors.span_shapes import failure_of_span, shape_of
@@ -131,10 +132,14 @@ class SpanListener(SpanProcessor):
         opened = self._open.pop(span_id, None)
         if opened is None:  # ours, or begun before we listened, or in the process that forked this one
             return
+        failure = None
         try:
-            failure = _failure_of(span, opened.handled)
-            at = self._recorder.clock() - seconds_ago(span.end_time)
+            at = self._recorder.clock()
+            with contain_internal_errors("genai_spans"):  # a call that has begun must end, whatever its span says
+                failure = _failure_of(span, opened.handled)
+                at -= seconds_ago(span.end_time)
             opened.end(self._recorder, span, failure, at, self._name)
+            opened.let_go()
             if self._is_closing:
                 self._leave_when_done()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
@@ -168,9 +173,9 @@ class SpanListener(SpanProcessor):
         opened.hook = framework if framework in self._active else None
         opened.reference = weakref.ref(span, partial(self._note_death, span_id))
         shape = shape_of(span)
+        self._open[span_id] = opened  # before anything begins that only its end can end
         if shape is not None and shape.is_complete:
             opened.begin(recorder, shape, self._name)
-        self._open[span_id] = opened
         if opened.frame is not None and opened.frame is not current:
             span_frames[span_id] = opened.frame
 

@@ -30,7 +30,8 @@ from agentgauge.instrumentors.langchain_facts import (
     lm_name,
     whose_call,
 )
-from agentgauge.instrumentors.langchain_models import Models, Run
+from agentgauge.instrumentors.langchain_models import Models
+from agentgauge.instrumentors.langchain_runs import Runs
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.outcome import Failure
 from agentgauge.recording.points import clean_label
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from agentgauge.instrumentors.kit import Kit
-    from agentgauge.recording.operation import Operation
+    from agentgauge.instrumentors.langchain_runs import Run
 
 __all__ = ["instrument"]
 
@@ -49,9 +50,12 @@ _CONTEXT_PLACES = (
     ("langchain_core.runnables.config", "_set_config_context"),
     ("langgraph._internal._runnable", "_set_config_context"),
 )
-_TOOL_MODULE = "langchain_core.tools.base"
-_tool_run: ContextVar[Any] = ContextVar("agentgauge_langchain_tool", default=None)
-"""The id of the tool's run that began last in this context."""
+_WATCHED = (  # where LangChain does not tell that a call was cancelled, or where a signal handler may cut a call short
+    ("langchain_core.tools.base", "BaseTool", "run", "arun"),
+    ("langchain_core.retrievers", "BaseRetriever", "invoke", "ainvoke"),
+    ("langchain_core.language_models.llms", "BaseLLM", "generate", "agenerate"),
+    ("langchain_core.language_models.chat_models", "BaseChatModel", "generate", "agenerate"),
+)
 
 _FAILED_TOOL = Failure(Outcome.ERROR, "ToolMessage.status")
 
@@ -74,12 +78,16 @@ def instrument(kit: Kit) -> None:
 
 
 def _contained(method: Callable[..., None]) -> Callable[..., None]:
-    """Keep faults of ours from LangChain, which would log them as errors of a handler."""
+    """Keep faults of ours from LangChain, which would raise them; what a signal handler of the host raised passes."""
 
     @functools.wraps(method)
-    def contained(*args: Any, **kwargs: Any) -> None:
-        with contain_internal_errors("langchain"):
-            method(*args, **kwargs)
+    def contained(self: _Handler, *args: Any, **kwargs: Any) -> None:
+        try:
+            with contain_internal_errors("langchain"):
+                method(self, *args, **kwargs)
+        except BaseException:  # of a signal handler: LangChain may tell no end of this run
+            self.runs.abandon(kwargs.get("run_id"))
+            raise
 
     return contained
 
@@ -88,14 +96,14 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     """Turns runs into operations, by their ids."""
 
     run_inline = True  # in the caller's own context and in order, also where the caller is a coroutine
-    raise_error = False
+    raise_error = True  # else LangChain swallows the deadline that a signal handler raises in here; ours are contained
     ignore_custom_event = True
 
     def __init__(self, kit: Kit) -> None:
         self.is_active = True
         self._kit = kit
-        self._runs: dict[UUID | None, Run] = {}
-        self._models = Models(kit, self._runs, self._close)
+        self.runs = Runs()
+        self._models = Models(kit, self.runs)
         self._bound: set[str] = set()
 
     def __deepcopy__(self, _memo: object) -> _Handler:
@@ -117,10 +125,12 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         **told: Any,
     ) -> None:
         """Begin what the run is."""
-        is_outermost = parent_run_id not in self._runs
+        is_outermost = parent_run_id not in self.runs
         name = str(told.get("name") or "")
-        runner = whose_call()
-        place = chain_place(name, tags or (), metadata or {}, told.get("run_type"), runner, is_outermost=is_outermost)
+        place = None
+        with contain_internal_errors("langchain_place"):  # whatever it is, what runs inside must find it
+            runner = whose_call()
+            place = chain_place(name, tags or (), metadata or {}, told.get("run_type"), runner, is_outermost=is_outermost)
         if place is None or place.is_decorated:
             if place is not None:
                 self._kit.leave_to_decorator(place.kind)
@@ -141,18 +151,18 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     @_contained
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """End it; a node in which an agent ran, and that goes elsewhere by a command, handed over."""
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is not None and run.is_node and run.agent:
             self._hand_over(run.agent, outputs)
-        self._close(run_id)
+        self.runs.close(run_id)
 
     @_contained
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End it; an agent that left by a command for the graph around it handed over."""
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is not None and run.agent and not run.is_node and is_control_flow(error):
             self._hand_over(run.agent, error)
-        self._close(run_id, error)
+        self.runs.close(run_id, error)
 
     def _hand_over(self, source: str, told: Any) -> None:
         for target in handoff_targets(told):
@@ -198,14 +208,14 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         self._note_first_chunk(run_id)
 
     def _note_first_chunk(self, run_id: UUID) -> None:
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is not None and isinstance(run.operation, LmCall):
             run.operation.note_first_chunk()
 
     @_contained
     def on_retry(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """Count another attempt of a model's call."""
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is not None and isinstance(run.operation, LmCall):
             run.operation.note_retry()
 
@@ -213,17 +223,17 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
         """End the call with what the model answered."""
         self._note_answer(run_id, response)
-        self._close(run_id)
+        self.runs.close(run_id)
 
     @_contained
     def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **_: Any) -> None:
         """End the call; what a stream that broke off had used is counted."""
         if response is not None:
             self._note_answer(run_id, response)
-        self._close(run_id, error)
+        self.runs.close(run_id, error)
 
     def _note_answer(self, run_id: UUID, response: Any) -> None:
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is None or not isinstance(run.operation, LmCall):
             return
         with contain_internal_errors("langchain_answer"):  # providers put anything there: the call must end all the same
@@ -247,7 +257,6 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         **told: Any,
     ) -> None:
         """Begin the call of a tool, unless the user decorated its function."""
-        _tool_run.set(run_id)
         if is_decorated(whose_call()):
             self._kit.leave_to_decorator(SeriesKind.TOOL)
             self._open(run_id, parent_run_id)
@@ -265,16 +274,16 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     @_contained
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """End it; one that handled its own exception says so in its message."""
-        run = self._runs.get(run_id)
+        run = self.runs.get(run_id)
         if run is not None and run.operation is not None and self._kit.content.is_captured:
             text = self._kit.content.attribute("gen_ai.tool.call.result", getattr(output, "content", output))
             run.operation.set_attributes({"gen_ai.tool.call.result": text})
-        self._close(run_id, failure=_FAILED_TOOL if getattr(output, "status", None) == "error" else None)
+        self.runs.close(run_id, failure=_FAILED_TOOL if getattr(output, "status", None) == "error" else None)
 
     @_contained
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End it with its exception."""
-        self._close(run_id, error)
+        self.runs.close(run_id, error)
 
     @_contained
     def on_retriever_start(
@@ -286,12 +295,12 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     @_contained
     def on_retriever_end(self, _documents: Any, *, run_id: UUID, **_: Any) -> None:
         """End it."""
-        self._close(run_id)
+        self.runs.close(run_id)
 
     @_contained
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End it with its exception."""
-        self._close(run_id, error)
+        self.runs.close(run_id, error)
 
     # --- runs ---------------------------------------------------------------------------------------------------------------
 
@@ -302,30 +311,11 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         if not self.is_active:  # a configuration that was made before may hold the handler for as long as it lives
             return None
         self.bind()
-        parent = self._runs.get(parent_run_id)
-        operation: Operation | None = None
+        run = self.runs.open(run_id, parent_run_id)
         if kind is not None:
-            options |= placed(None if parent is None else parent.around)
-            operation = self._kit.begin_lm(name, **options) if kind is SeriesKind.LM else self._kit.begin(kind, name, **options)
-        run = self._runs[run_id] = Run(parent, operation)
-        if parent is not None:
-            parent.inner.append(run_id)
+            options |= placed(run.around)
+            run.be(self._kit.begin_lm(name, **options) if kind is SeriesKind.LM else self._kit.begin(kind, name, **options))
         return run
-
-    def _close(self, run_id: UUID, error: BaseException | None = None, failure: Failure | None = None) -> None:
-        run = self._runs.pop(run_id, None)
-        if run is None:
-            return
-        if run.parent is not None and run_id in run.parent.inner:
-            run.parent.inner.remove(run_id)
-        if error is not None:
-            if is_control_flow(error):
-                error = None
-            for inner in tuple(run.inner):  # LangChain does not tell the end of all that is cancelled
-                self._close(inner, error)
-        run.is_open = False
-        if run.operation is not None:
-            run.operation.end(error, failure)
 
     # --- what runs inside ---------------------------------------------------------------------------------------------------
 
@@ -333,7 +323,10 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         """Wrap what is loaded by now: while ``instrument`` runs, LangChain may be half imported."""
         for name, attribute in _CONTEXT_PLACES:  # they are private, and without them only the context is missing
             self._bind(name, sys.modules.get(name), attribute, self._enter_context)
-        self._bind(_TOOL_MODULE, getattr(sys.modules.get(_TOOL_MODULE), "BaseTool", None), "arun", self._run_tool)
+        for name, kind, function, coroutine in _WATCHED:
+            owner = getattr(sys.modules.get(name), kind, None)
+            self._bind(f"{name}.{function}", owner, function, self.runs.watching)
+            self._bind(f"{name}.{coroutine}", owner, coroutine, self.runs.watching_coroutine)
 
     def _bind(self, place: str, owner: Any, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         if place not in self._bound and hasattr(owner, name):
@@ -347,25 +340,9 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         @functools.wraps(set_config_context)
         def entered(config: Any, *args: Any, **kwargs: Any) -> Any:
             with contain_internal_errors("langchain_context"):
-                run = self._runs.get(getattr(config.get("callbacks"), "parent_run_id", None))
+                run = self.runs.get(getattr(config.get("callbacks"), "parent_run_id", None))
                 if run is not None:
                     Inside(run.around).__enter__()
             return set_config_context(config, *args, **kwargs)
 
         return entered
-
-    def _run_tool(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """LangChain does not tell that a tool's call was cancelled."""
-
-        @functools.wraps(run)
-        async def running(*args: Any, **kwargs: Any) -> Any:
-            _tool_run.set(None)
-            try:
-                return await run(*args, **kwargs)
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    with contain_internal_errors("langchain"):
-                        self._close(_tool_run.get(), error)
-                raise
-
-        return running

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agentgauge.errors import is_fault_of_ours
+from agentgauge.instrumentors.inside import site_of
 from agentgauge.recording.lm_call import Answer
 from agentgauge.recording.series import LmName, SeriesKind
-from agentgauge.recording.site import SITE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +62,15 @@ def whose_call() -> Any:
 
 def is_decorated(runner: Any) -> bool:
     """Tell whether a node or tool runs a function that the user decorated: then the decorator counts the call."""
-    steps = getattr(runner, "steps", None)
-    subject = steps[0] if steps else runner
-    functions = (getattr(subject, name, None) for name in ("func", "afunc", "coroutine"))
-    return any(getattr(function, SITE_ATTRIBUTE, None) is not None for function in functions)
+    try:
+        steps = getattr(runner, "steps", None)
+        subject = steps[0] if steps else runner
+        functions = (getattr(subject, name, None) for name in ("func", "afunc", "coroutine"))
+        return any(site_of(function) is not None for function in functions)
+    except Exception as fault:
+        if not is_fault_of_ours(fault):
+            raise
+        return False  # a property of the program's own raised
 
 
 def chain_place(

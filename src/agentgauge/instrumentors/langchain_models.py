@@ -12,43 +12,16 @@ from agentgauge.instrumentors.inside import Inside, aeach_inside, each_inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from uuid import UUID
 
     from agentgauge.instrumentors.kit import Kit
+    from agentgauge.instrumentors.langchain_runs import Run, Runs
     from agentgauge.recording.operation import Operation
 
-__all__ = ["Models", "Run"]
+__all__ = ["Models"]
 
 _MODULE = "langchain_core.language_models.chat_models"
 _MANAGER = 3
 """Where ``_generate_with_cache(self, messages, stop, run_manager)`` is given the manager of its run."""
-
-
-class Run:
-    """One run of LangChain's that has not ended.
-
-    Attributes:
-        operation: What it is counted as; None for parts that are not counted.
-        around: The operation that what runs inside is in.
-        parent: The run around it.
-        inner: The ids of the runs inside that are open.
-        agent: The agent whose run it is; of a node, the agent that ran in it last.
-        is_node: Whether it is a graph's node.
-        is_cache_hit: Whether a cache of LangChain's answered.
-        is_open: Whether it has not ended.
-    """
-
-    __slots__ = ("agent", "around", "inner", "is_cache_hit", "is_node", "is_open", "operation", "parent")
-
-    def __init__(self, parent: Run | None, operation: Operation | None) -> None:
-        self.parent = parent
-        self.operation = operation
-        self.around: Operation | None = operation or (parent.around if parent is not None else None)
-        self.inner: list[UUID] = []
-        self.agent = ""
-        self.is_node = False
-        self.is_cache_hit = False
-        self.is_open = True
 
 
 _last: ContextVar[Run | None] = ContextVar("agentgauge_langchain_last", default=None)
@@ -61,17 +34,15 @@ _serving: ContextVar[Run | None] = ContextVar("agentgauge_langchain_serving", de
 class Models:
     """Wraps the base class of chat models, and their classes when they are first called."""
 
-    def __init__(self, kit: Kit, runs: dict[UUID | None, Run], close: Callable[[UUID, BaseException], None]) -> None:
+    def __init__(self, kit: Kit, runs: Runs) -> None:
         """Wrap nothing yet.
 
         Args:
             kit: Where calls are recorded.
-            runs: The runs that are open, by id.
-            close: Ends a run with what cancelled it.
+            runs: The runs that are open.
         """
         self._kit = kit
         self._runs = runs
-        self._close = close
         self._seen: set[type] = set()
 
     def begin(self, run: Run, model: Any) -> None:
@@ -108,9 +79,13 @@ class Models:
             if run is None:
                 return generate(*args, **kwargs)
             token = _serving.set(run)
+            inside = Inside(run.operation)
             try:
-                with Inside(run.operation):
+                with inside:
                     return generate(*args, **kwargs)
+            except BaseException:
+                inside.abandon()
+                raise
             finally:
                 _serving.reset(token)
 
@@ -129,7 +104,7 @@ class Models:
             except BaseException as error:
                 if not isinstance(error, Exception):  # LangChain does not tell that a chat model's call was cancelled
                     with contain_internal_errors("langchain"):
-                        self._close(run_id, error)
+                        self._runs.close(run_id, error)
                 raise
 
         return generating

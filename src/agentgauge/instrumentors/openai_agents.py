@@ -23,13 +23,13 @@ from agents.tracing import TracingProcessor, get_current_span, provider, setup, 
 
 from agentgauge.catalogue import HANDOFFS, Outcome
 from agentgauge.errors import contain_internal_errors
-from agentgauge.instrumentors.inside import Inside, placed
+from agentgauge.instrumentors.inside import Inside, placed, site_of
 from agentgauge.instrumentors.openai_agents_models import Models, answer_of, is_in_own_call, note_response
+from agentgauge.instrumentors.span_operations import NEVER_ENDED
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.outcome import Failure, failure_of
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import LmName, SeriesKind
-from agentgauge.recording.site import SITE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["instrument"]
 
 _FAILED = Failure(Outcome.ERROR, "SpanError")
+_MOST_OPEN = 8_192
 _EXECUTOR = "_FunctionToolBatchExecutor"
 
 
@@ -67,13 +68,23 @@ def instrument(kit: Kit) -> None:
 class _Open:
     """A trace or span that has not ended."""
 
-    __slots__ = ("around", "error_before", "failure", "operation")
+    __slots__ = ("_error_before", "around", "failure", "operation")
 
     def __init__(self, around: Operation | None, operation: Operation | None) -> None:
         self.operation = operation
         self.around = operation or around
-        self.error_before = sys.exc_info()[1]  # the host may be handling one: that is none of this span's
+        self._error_before = _identity(sys.exc_info()[1])  # the host may be handling one: that is none of this span's
         self.failure: Failure | None = None
+
+    def error_in_flight(self) -> BaseException | None:
+        """Return the exception that is being handled, unless that was so when it began."""
+        error = sys.exc_info()[1]
+        return None if error is None or _identity(error) == self._error_before else error
+
+
+def _identity(error: BaseException | None) -> tuple[int, type[BaseException]] | None:
+    """Tell exceptions apart without keeping one, which would keep the locals of all that it came through."""
+    return None if error is None else (id(error), type(error))
 
 
 _tool_call: ContextVar[tuple[Any, bool]] = ContextVar("agentgauge_openai_agents_tool", default=(None, False))
@@ -96,7 +107,7 @@ def _told_of(tool: Any, call: Any) -> tuple[Any, bool]:
     arguments = getattr(call, "arguments", None)
     with contextlib.suppress(ValueError):  # as text they tell calls apart, too
         arguments = json.loads(arguments) if arguments else {}
-    return arguments, getattr(getattr(tool, "__wrapped__", None), SITE_ATTRIBUTE, None) is not None
+    return arguments, site_of(getattr(tool, "__wrapped__", None)) is not None
 
 
 class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look into the SDK
@@ -211,7 +222,7 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
     def on_trace_start(self, trace: Any) -> None:
         """Begin a workflow."""
         with contain_internal_errors("openai_agents"):
-            self._open[trace.trace_id] = _Open(None, self._kit.begin(SeriesKind.WORKFLOW, trace.name, **placed(None)))
+            self._keep(trace.trace_id, _Open(None, self._kit.begin(SeriesKind.WORKFLOW, trace.name, **placed(None))))
 
     def on_trace_end(self, trace: Any) -> None:
         """End it."""
@@ -222,7 +233,7 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
         """Begin what the span is."""
         with contain_internal_errors("openai_agents"):
             around = self._around(span)
-            self._open[_key(span)] = _Open(around, self._begin(span.span_data, around))
+            self._keep(_key(span), _Open(around, self._begin(span.span_data, around)))
 
     def on_span_end(self, span: Any) -> None:
         """End it."""
@@ -246,6 +257,18 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
                 text = self._kit.content.attribute("gen_ai.tool.call.result", data.output)
                 open_.operation.set_attributes({"gen_ai.tool.call.result": text})
             self._end(open_)
+
+    def _keep(self, key: Any, open_: _Open) -> None:
+        """Keep what has begun until it ends; one of the same id, and the oldest of too many, are given up."""
+        existing = self._open.pop(key, None)
+        self._open[key] = open_
+        if existing is not None:
+            _give_up(existing)
+        while len(self._open) > _MOST_OPEN:
+            with contextlib.suppress(StopIteration, RuntimeError):  # other threads open and close meanwhile
+                oldest = self._open.pop(next(iter(self._open)), None)
+                if oldest is not None:
+                    _give_up(oldest)
 
     def _around(self, span: Any) -> Operation | None:
         if _is_standing_in(span):
@@ -300,17 +323,26 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
 
     def _end(self, open_: _Open | None) -> None:
         if open_ is not None and open_.operation is not None:
-            error = sys.exc_info()[1]  # spans are ended by the exception that leaves them, in their ``with`` or ``finally``
+            error = open_.error_in_flight()  # the one that leaves a span ends it, in its ``with`` or ``finally``
             failure = open_.failure
-            if error is not open_.error_before and failure in (None, _FAILED):
-                open_.operation.end(error)
-            else:
-                open_.operation.end(failure=failure)
+            try:
+                if error is not None and failure in (None, _FAILED):
+                    open_.operation.end(error)
+                else:
+                    open_.operation.end(failure=failure)
+            except BaseException:  # of a signal handler
+                open_.operation.abandon()
+                raise
 
 
 def _failure_in_flight(open_: _Open) -> Failure | None:
-    error = sys.exc_info()[1]
-    return None if error is None or error is open_.error_before else failure_of(error)
+    error = open_.error_in_flight()
+    return None if error is None else failure_of(error)
+
+
+def _give_up(open_: _Open) -> None:
+    if open_.operation is not None:
+        open_.operation.end(failure=NEVER_ENDED)
 
 
 def _is_standing_in(span: Any) -> bool:

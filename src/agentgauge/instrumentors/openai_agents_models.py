@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ class Models:
                 call.end(error)
                 raise
             finally:
-                _response.reset(token)
+                with contextlib.suppress(ValueError):  # a coroutine may be closed from another context
+                    _response.reset(token)
             with contain_internal_errors("openai_agents_answer"):
                 model_name, finish = _named_by(responses[-1]) if responses else (None, ())
                 call.note_answer(answer_of(result.usage, response_id=result.response_id, model=model_name, finish_reasons=finish))
@@ -118,9 +120,11 @@ class Models:
                     yield event
                 except BaseException as error:  # noqa: BLE001 - it is raised again below: nothing of the host's runs in here
                     left = error
-            if left is not None:
-                await events.aclose()
-            call.end(None if is_answered else left)
+            try:
+                if left is not None:
+                    await events.aclose()
+            finally:
+                call.end(None if is_answered else left)
             if left is not None:
                 raise left
 

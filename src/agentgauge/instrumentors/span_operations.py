@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan
 
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR, Outcome
+from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.span_shapes import answer_of, attributes_of, first_chunk_of, lm_name_of, shape_of
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import LmCall
@@ -109,7 +110,7 @@ class OpenSpan:
 
     Attributes:
         span_id: Its id.
-        parent: The span around it, where that is open and somebody else's, too.
+        parent: The span around it, where that was open and somebody else's, too; see ``let_go``.
         scope: Which library made it.
         context: What ``current_agent`` was when it began.
         around: The agent or frame that it began in.
@@ -125,6 +126,7 @@ class OpenSpan:
         failure: How the call failed by the word of a span inside that is the same call.
         inside: What was counted inside while it was unknown what it is.
         is_asked: Whether it was asked since it began.
+        is_over: Whether it has ended, or was given up.
     """
 
     __slots__ = (
@@ -136,6 +138,7 @@ class OpenSpan:
         "hook",
         "inside",
         "is_asked",
+        "is_over",
         "is_suppressed",
         "operation",
         "owner",
@@ -165,6 +168,7 @@ class OpenSpan:
         self.failure: Failure | None = None
         self.inside: set[tuple[SeriesKind, str]] | None = None
         self.is_asked = False
+        self.is_over = False
 
     def begin(self, recorder: Recorder, shape: Shape, instrumentor: str) -> None:
         """Be what ``shape`` says, from the start on; calls inside find its frame."""
@@ -212,15 +216,29 @@ class OpenSpan:
         operation = self.operation
         if operation is None:
             return
-        operation.link(span.context)
-        if operation.frame is not None and self.frame is not None and self.frame is not self.around:
-            operation.frame.has_inner |= self.frame.has_inner
+        with contain_internal_errors("genai_spans"):
+            operation.link(span.context)
+            if operation.frame is not None and self.frame is not None and self.frame is not self.around:
+                operation.frame.has_inner |= self.frame.has_inner
         operation.end(failure=failure or self.failure, end=max(at, self.start))
 
     def drop(self, recorder: Recorder) -> None:
         """Give up waiting for its end."""
+        self.let_go()
         if self.operation is not None:
             self.operation.end(failure=NEVER_ENDED, end=recorder.clock())
+
+    def let_go(self) -> None:
+        """Hold no more, once it is over, than the nearest span around it that is open: spans inside may still ask for that.
+
+        A program whose every span begins in the one before, which ends then, would otherwise keep them all.
+        """
+        self.is_over = True
+        outer = self.parent
+        while outer is not None and outer.is_over:
+            outer = outer.parent
+        self.parent = outer
+        self.owner = None
 
     def _operate(self, recorder: Recorder, shape: Shape, instrumentor: str, attributes: Mapping[str, Any]) -> None:
         options = {"instrumentor": instrumentor, "agent": shape.agent or None, "start": self.start}
@@ -228,10 +246,11 @@ class OpenSpan:
             self.operation = _SpanOperation(recorder, shape.kind, shape.name, self.around, arguments=shape.arguments, **options)
             return
         self.operation = call = _SpanLmCall(recorder, lm_name_of(shape, attributes), self.around, **options)
-        call.note_answer(answer_of(attributes))
-        first_chunk = first_chunk_of(attributes)
-        if first_chunk is not None:
-            call.note_first_chunk(first_chunk)
+        with contain_internal_errors("genai_spans"):  # the call has begun, and must end whatever it says of its answer
+            call.note_answer(answer_of(attributes))
+            first_chunk = first_chunk_of(attributes)
+            if first_chunk is not None:
+                call.note_first_chunk(first_chunk)
 
     # --- one owner for every call ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,13 @@
 - OpenLLMetry: ``traceloop.*``, ``llm.request.type``.
 
 Tokens and costs are those of inference alone: spans of agents repeat the sums of the calls inside.
+
+A span without any of those attributes is told by its name where that begins with ``invoke_agent``, ``execute_tool`` or
+``invoke_workflow``, whichever library made it: some say what they do only when they end. A library that calls its own spans so
+without meaning a GenAI call is believed, too.
+
+Values are anybody's: one that cannot be (a count below zero, a cost without end, a number for a reason) is untold, and the call
+is counted without it.
 """
 
 from __future__ import annotations
@@ -95,6 +102,9 @@ _REASONING_TOKENS = (
 _COST = ("operation.cost", "gen_ai.usage.cost", "llm.cost.total")
 _FIRST_CHUNK = ("gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk")
 _FINISH_REASON = ("gen_ai.response.finish_reasons", "llm.response.finish_reason", "llm.finish_reason")
+
+_MOST = 2**53  # tokens or dollars: no call uses as many, and past it a counter could not add one
+_MOST_SECONDS = 86_400.0
 
 _CANCELLED = ("asyncio.exceptions.CancelledError", "CancelledError", "KeyboardInterrupt", "SystemExit")
 
@@ -191,14 +201,13 @@ def _asked_model(attributes: Attributes) -> str:
         return ""
     try:
         model = json.loads(parameters).get("model")
-    except (ValueError, AttributeError):  # cut short, or of another form
+    except (ValueError, AttributeError, RecursionError):  # cut short, of another form, or nested past all measure
         return ""
     return model if isinstance(model, str) else ""
 
 
 def answer_of(attributes: Attributes) -> Answer:
     """Return what is told of a model's answer."""
-    reasons: Any = _first(attributes, _FINISH_REASON) or ()
     cost = _first(attributes, _COST)
     return Answer(
         input_tokens=_count(attributes, _INPUT_TOKENS),
@@ -207,15 +216,15 @@ def answer_of(attributes: Attributes) -> Answer:
         cache_write_tokens=_count(attributes, _CACHE_WRITE_TOKENS),
         reasoning_tokens=_count(attributes, _REASONING_TOKENS),
         response_model=_text(attributes, ("gen_ai.response.model", *(_MODEL if _asked_model(attributes) else ()))) or None,
-        finish_reasons=tuple(map(str, (reasons,) if isinstance(reasons, str) else reasons)),
-        cost_usd=float(cost) if type(cost) in (int, float) and cost >= 0 else None,
+        finish_reasons=_reasons(_first(attributes, _FINISH_REASON)),
+        cost_usd=float(cost) if type(cost) in (int, float) and 0 <= cost <= _MOST else None,
     )
 
 
 def first_chunk_of(attributes: Attributes) -> float | None:
     """Return after how many seconds the first chunk of a stream came."""
     seconds = _first(attributes, _FIRST_CHUNK)
-    return seconds if isinstance(seconds, int | float) and seconds >= 0 else None
+    return seconds if type(seconds) in (int, float) and 0 <= seconds <= _MOST_SECONDS else None
 
 
 def failure_of_span(span: ReadableSpan) -> Failure | None:
@@ -256,4 +265,9 @@ def _count(attributes: Attributes, names: tuple[str, ...]) -> int | None:
     value = _first(attributes, names)
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _MOST else None  # True is no count
+
+
+def _reasons(told: Any) -> tuple[str, ...]:
+    reasons = (told,) if isinstance(told, str) else told
+    return tuple(each for each in reasons if isinstance(each, str)) if isinstance(reasons, tuple | list) else ()

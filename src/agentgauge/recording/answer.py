@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Answer"]
+
+_SUMMED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd")
 
 
 class Answer(NamedTuple):
@@ -34,7 +36,16 @@ class Answer(NamedTuple):
     cost_usd: float | None = None
     is_cache_hit: bool = False
 
+    def plus(self, other: Answer) -> Answer:
+        """Return the tokens and costs of both, of what else is told that of this one."""
+        sums = {name: _sum(getattr(self, name), getattr(other, name)) for name in _SUMMED}
+        return self._replace(**sums)
+
     @property
     def tokens(self) -> int:
         """The input and output that were used; none where a cache answered."""
         return 0 if self.is_cache_hit else (self.input_tokens or 0) + (self.output_tokens or 0)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else one + other

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from agentgauge.catalogue import Family
     from agentgauge.recording.answer import Answer
-    from agentgauge.recording.frame import Frame
     from agentgauge.recording.points import Labels
     from agentgauge.recording.series import LmName
     from agentgauge.recording.spendings import Spendings
@@ -27,11 +26,12 @@ _SIDES = 2  # input and output, which come first
 
 
 class Ended(NamedTuple):
-    """An LM call that ended: what was asked, what was answered, where, and how many seconds the first chunk took."""
+    """An LM call that ended: what was asked and answered, whose it was, in whose runs, and how long the first chunk took."""
 
     lm: LmName
     answer: Answer
-    frame: Frame | None
+    agent: str
+    agents: tuple[str, ...]
     first_chunk_seconds: float | None
 
 
@@ -78,8 +78,7 @@ class Answers(deque[Ended]):
         known: dict[tuple[LmName, str, tuple[str, ...]], _Labels],
         spendings: Spendings,
     ) -> None:
-        lm, answer, frame, first_chunk_seconds = self.popleft()
-        agent, agents = ("", ()) if frame is None else (str(frame), tuple({str(run): None for run in frame.runs_around()}))
+        lm, answer, agent, agents, first_chunk_seconds = self.popleft()
         key = lm, agent, agents
         labels = known.get(key)
         if labels is None:
@@ -102,7 +101,7 @@ class Answers(deque[Ended]):
                 for subtree in labels.subtree_sides[index]:
                     values[catalogue.SUBTREE_TOKENS, subtree].append(tokens)  # type: ignore[arg-type]
         if answer.tokens or answer.cost_usd is not None:
-            spendings.append(Spending(answer, lm.provider, lm.request_model, labels.model, labels.own, agents))
+            spendings.add(Spending(answer, lm.provider, lm.request_model, labels.model, labels.own, agents))
 
 
 def _told(labels: Iterable[tuple[str, str]]) -> Labels:

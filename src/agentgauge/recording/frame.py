@@ -20,21 +20,24 @@ if TYPE_CHECKING:
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.recorder import Recorder
 
-__all__ = ["Frame"]
+__all__ = ["Frame", "open_frame"]
 
 _MOST_FINGERPRINTS = 1_000
 _MOST_INTERVALS = 1_000
+_FAMILIES_A_RUN = 3
 
 _counting = threading.RLock()  # threads of one run count in the same frame
+_process = object()
 
 
-def _renew_lock() -> None:
-    global _counting  # noqa: PLW0603 - a forked child must not wait for a thread that it does not have
+def _start_anew_in_child() -> None:
+    global _counting, _process  # noqa: PLW0603 - the lock of another thread, and frames that are the parent's
     _counting = threading.RLock()
+    _process = object()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_start_anew_in_child)
 
 
 class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set, and their defaults cost nothing
@@ -48,13 +51,15 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         run: The innermost agent's run that it is or is in.
         workflow: The innermost workflow that it is or is in.
         lm: The innermost LM call that it is or is in.
+        agents: The agents whose runs it is or is in, each once.
+        is_closed: Whether the call has ended.
         call: What an instrumentor keeps of the call.
         lm_calls, tool_calls, steps: How many its run made, not counting those of runs inside.
         tokens: What its run used, with those of the runs inside that succeeded.
         wasted_seconds: How long runs inside took that did not succeed.
         has_inner: Whether another frame was made inside.
         fingerprints: The tool calls that its run made.
-        intervals: When innermost calls of its workflow were at work, by the recorder's clock.
+        work: When innermost calls of its workflow were at work.
     """
 
     kind: SeriesKind
@@ -64,7 +69,10 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
     run: Frame | None
     workflow: Frame | None
     lm: Frame | None
+    agents: tuple[str, ...]
 
+    _process: object
+    is_closed = False
     call: Any = None
     lm_calls = 0
     tool_calls = 0
@@ -73,29 +81,39 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
     wasted_seconds = 0.0
     has_inner = False
     fingerprints: set[Any] | None = None
-    intervals: list[tuple[float, float]] | None = None
+    work: _Work | None = None
 
     @classmethod
     def enter(cls, current: str, kind: SeriesKind, name: str, agent: str, instrumentor: str = "") -> Frame:
         """Make the frame of a call that begins where ``current_agent`` is ``current``, of this or of another agent."""
         frame = cls(agent)
-        outer = current if type(current) is Frame else None
         frame.kind = kind
         frame.name = name
-        frame.outer = outer
         frame.instrumentor = instrumentor
+        frame._process = _process
+        outer = open_frame(current) if type(current) is Frame else None
+        frame.outer = outer
         if outer is None:
             frame.run = frame.workflow = frame.lm = None
+            frame.agents = ()
         else:
-            frame.run, frame.workflow, frame.lm = outer.run, outer.workflow, outer.lm
+            outer.outer = open_frame(outer.outer)  # or a chain of tasks, each begun by the last, would keep all frames
+            frame.run, frame.workflow, frame.lm = open_frame(outer.run), open_frame(outer.workflow), open_frame(outer.lm)
+            frame.agents = outer.agents if frame.run is outer.run else () if frame.run is None else frame.run.agents
             outer.has_inner = True
         if kind is SeriesKind.RUN:
             frame.run = frame
+            frame.agents = frame.agents if agent in frame.agents else (str(agent), *frame.agents)
         elif kind is SeriesKind.WORKFLOW:
             frame.workflow = frame
         elif kind is SeriesKind.LM:
             frame.lm = frame
         return frame
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether the process that forked this one made it: what happens in it is that one's."""
+        return self._process is not _process
 
     def around(self) -> Iterator[Frame]:
         """Yield this frame and those around it, innermost first."""
@@ -107,14 +125,7 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
     @property
     def outer_run(self) -> Frame | None:
         """The agent's run around this one."""
-        return self.outer.run if self.outer is not None else None
-
-    def runs_around(self) -> Iterator[Frame]:
-        """Yield the agents' runs that this frame is in, innermost first."""
-        run = self.run
-        while run is not None:
-            yield run
-            run = run.outer_run
+        return None if self.outer is None else self.outer.run
 
     # --- what happens in it ---------------------------------------------------------------------------------------------------
 
@@ -147,7 +158,13 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
             self.steps += 1
 
     def close(self, recorder: Recorder, start: float, end: float, failure: Failure | None) -> None:
-        """Settle the books of the call when it ends; times are by the recorder's clock."""
+        """Settle the books of the call when it ends; times are by the recorder's clock.
+
+        Tasks of asyncio that began inside may go on: what they call from now on is inside of what is around it.
+        """
+        if self.is_of_parent or self.is_closed:
+            return
+        self.is_closed = True
         if self.kind is SeriesKind.RUN:
             self._close_run(recorder, end - start, failure)
         elif self.kind is SeriesKind.TASK and self.run is not None:
@@ -157,24 +174,23 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         outer = self.outer
         if outer is not None and outer.workflow is not None and not self.has_inner:
             outer.workflow.note_work(start, end)
+        self.run = self.workflow = self.lm = self.call = None  # no frame waits for a garbage collection
 
     def note_work(self, start: float, end: float) -> None:
         """Note for a workflow that an innermost call of it was at work."""
         with _counting:
-            intervals = self.intervals = self.intervals or []
-            intervals.append((start, end))
-            if len(intervals) > _MOST_INTERVALS:
-                self.intervals = _merged(intervals)
+            self.work = self.work or _Work()
+            self.work.note(start, end)
 
     def _close_workflow(self, recorder: Recorder, start: float, end: float) -> None:
         with _counting:
-            intervals = _merged(self.intervals or [])
-        worked = sum(max(0.0, min(last, end) - max(first, start)) for first, last in intervals)
+            work = self.work or _Work()
+            worked = work.seconds(end)
         idle = end - start - worked if self.has_inner else 0.0  # a workflow without any part that we see is at work itself
         recorder.observe(catalogue.COORDINATION, ((catalogue.WORKFLOW, self.name),), max(0.0, idle))
         around = self.outer.workflow if self.outer is not None else None
         if around is not None:
-            for interval in intervals:
+            for interval in work.intervals:
                 around.note_work(*interval)
 
     def _close_run(self, recorder: Recorder, seconds: float, failure: Failure | None) -> None:
@@ -188,14 +204,14 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
             (catalogue.RUN_STEPS, self.steps),
         ):
             # An agent that never made such a call is none that could.
-            if count:
+            if count and len(recorder.counted_by_run) < _FAMILIES_A_RUN * recorder.series_limit:
                 recorder.counted_by_run.add((family, agent))
             if count or (recorder.counted_by_run and (family, agent) in recorder.counted_by_run):
                 recorder.observe(family, labels, count)
         if around is not None:
             handoff = (("source", str(around)), ("target", agent), ("outcome", outcome.value))
             recorder.observe(catalogue.HANDOFFS, handoff, 1)
-            recorder.observe(catalogue.DELEGATION_DEPTH, labels, sum(1 for _ in around.runs_around()))
+            recorder.observe(catalogue.DELEGATION_DEPTH, labels, _depth(around))
         if failure is None:
             if around is not None and (self.tokens or self.wasted_seconds):
                 with _counting:
@@ -208,6 +224,52 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         if around is not None:
             with _counting:
                 around.wasted_seconds += seconds
+
+
+class _Work:
+    """When something of a workflow was at work: intervals that may overlap, and what was long enough ago as a sum."""
+
+    __slots__ = ("intervals", "settled_seconds", "settled_until")
+
+    def __init__(self) -> None:
+        self.intervals: list[tuple[float, float]] = []
+        self.settled_seconds = 0.0
+        self.settled_until = float("-inf")
+
+    def note(self, start: float, end: float) -> None:
+        """Add an interval; what reaches back behind what is settled counts from there on."""
+        start = max(start, self.settled_until)
+        if end <= start:
+            return
+        self.intervals.append((start, end))
+        if len(self.intervals) > _MOST_INTERVALS:
+            self.intervals = _merged(self.intervals)
+            if len(self.intervals) > _MOST_INTERVALS // 2:
+                old = self.intervals[: -_MOST_INTERVALS // 4]
+                self.intervals = self.intervals[-_MOST_INTERVALS // 4 :]
+                self.settled_seconds += sum(last - first for first, last in old)
+                self.settled_until = old[-1][1]
+
+    def seconds(self, end: float) -> float:
+        """Return how long something was at work until ``end``."""
+        self.intervals = _merged(self.intervals)
+        return self.settled_seconds + sum(max(0.0, min(last, end) - first) for first, last in self.intervals)
+
+
+def open_frame(frame: Frame | None) -> Frame | None:
+    """Return the innermost of a frame and those around it that has not ended."""
+    while frame is not None and frame.is_closed:
+        frame = frame.outer
+    return frame
+
+
+def _depth(run: Frame) -> int:
+    depth = 0
+    each: Frame | None = run
+    while each is not None:
+        depth += 1
+        each = each.outer_run
+    return depth
 
 
 def _merged(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -36,13 +36,16 @@ def count_answer(
     recorder: Recorder, lm: LmName, record: Record | None, frame: Frame | None, answer: Answer, first_chunk_seconds: float | None
 ) -> None:
     """Count what a call used, which has not ended yet; ``record`` goes to the series of the model that answered."""
+    if frame is not None and frame.is_of_parent:
+        return
     if answer.response_model:
         lm = clean_lm_name(lm[0], lm[1], lm[2], answer.response_model)
         if record is not None:
             record[TARGET] = recorder.known_target(SeriesKind.LM, "", lm, is_entry=False)
     if frame is not None and frame.run is not None:
         frame.note_lm_call(answer.tokens)
-    recorder.note_answer(Ended(lm, answer, frame, first_chunk_seconds))
+    agent, agents = ("", ()) if frame is None else (str(frame), frame.agents)
+    recorder.note_answer(Ended(lm, answer, agent, agents, first_chunk_seconds))
 
 
 class LmCall(Operation):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import marshal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR, INSTRUMENTOR_CALLS
-from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
+from agentgauge.errors import is_fault_of_ours, report_internal_error
 from agentgauge.recording.call import Call, end_call
-from agentgauge.recording.frame import Frame
+from agentgauge.recording.frame import Frame, open_frame
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import SOFT_LIMIT, START
 from agentgauge.recording.series import LmName, SeriesKind
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import Target
 
 __all__ = ["Operation", "fingerprint_of"]
+
+_PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+_MOST_PARTS = 2_000
+_LONGEST = 65_536
+_DEEPEST = 20
 
 
 class Operation(Call):
@@ -75,17 +79,19 @@ class Operation(Call):
         self._is_beside = is_beside or parent is not None
         try:
             current = self._current(parent)
-            owner = _owner(current, kind, name, agent, instrumentor) if type(current) is Frame else None
+            around = open_frame(current) if type(current) is Frame else None
+            owner = None if around is None else _owner(around, kind, name, agent, instrumentor)
             if owner is not None:
                 recorder.observe(CALLS_SUPPRESSED, _suppressed_labels(instrumentor, owner, kind), 1)
-                self.frame = current  # type: ignore[assignment]  # only a frame has an owner
+                self.frame = around
                 return
             recorder.observe(INSTRUMENTOR_CALLS, _instrumentor_labels(instrumentor), 1)
-            if kind is SeriesKind.TOOL and type(current) is Frame:
-                current.note_tool_call(recorder, clean_label(name), fingerprint_of(arguments))
+            if kind is SeriesKind.TOOL and around is not None:
+                around.note_tool_call(recorder, clean_label(name), fingerprint_of(arguments))
             target, frame = _target_and_frame(recorder, current, kind, name, agent, instrumentor)
             self.frame = frame
             self.is_suppressed = False
+            frame.call = self  # how it is found where a signal handler cuts off its way to whoever began it
             if self._is_beside:
                 self._begin_beside(target, parent, has_span=has_span)
             else:
@@ -95,8 +101,17 @@ class Operation(Call):
                 self.end(fault)
                 raise
             report_internal_error("start", fault)
-        if attributes:
+        if self._scope is not None:
+            self._scope.tells_message = False  # those of frameworks quote what a model answered
+            if attributes:
+                self._set_first_attributes(attributes)
+
+    def _set_first_attributes(self, attributes: Mapping[str, Any]) -> None:
+        try:
             self.set_attributes(attributes)
+        except BaseException as error:  # of a signal handler: the call does not begin
+            self.end(error)
+            raise
 
     def _begin_around(self, target: Target, current: str, frame: Frame) -> None:
         recorder = self._recorder
@@ -180,7 +195,7 @@ def _owner(current: Frame, kind: SeriesKind, name: str | LmName, agent: str | No
     An LM call inside another LM call is a part of it. Anything else is told from a recursion of its own by the instrumentor.
     """
     if kind is SeriesKind.LM:
-        return None if current.lm is None else current.lm.instrumentor or "decorator"
+        return None if current.lm is None or current.lm.is_closed else current.lm.instrumentor or "decorator"
     if current.kind is not kind or current.instrumentor == instrumentor:
         return None
     is_same = current.name == name if kind is not SeriesKind.RUN else current == agent
@@ -201,14 +216,28 @@ def _target_and_frame(
 
 
 def fingerprint_of(arguments: Any) -> int | None:
-    """Return a number that equal arguments share, for plain data; None where they hold anything else, or nothing is given."""
+    """Return a number that equal arguments share, for plain data of a moderate size; None for anything else, or nothing."""
     if arguments is None:
         return None
-    with contain_internal_errors("fingerprint"):
-        if isinstance(arguments, dict):
-            arguments = sorted(arguments.items())
-        try:
-            return hash(marshal.dumps(arguments, 2))  # a version without references: those depend on who else holds an object
-        except ValueError:
-            return None
-    return None
+    parts: list[Any] = []
+    return hash(tuple(parts)) if _walk(arguments, parts, _DEEPEST) else None
+
+
+def _walk(value: Any, parts: list[Any], depth: int) -> bool:
+    """Add what tells ``value`` apart; False where it is no plain data, too large or too deep. No code of the host's runs."""
+    kind = type(value)
+    if len(parts) > _MOST_PARTS or depth < 0:
+        return False
+    parts.append(kind)
+    if kind in _PLAIN:
+        parts.append(value)
+        return kind not in (str, bytes) or len(value) <= _LONGEST
+    if kind is dict:
+        parts.append(len(value))
+        if len(value) > _MOST_PARTS or not all(type(key) is str for key in value):
+            return False
+        return all(_walk(key, parts, depth) and _walk(value[key], parts, depth - 1) for key in sorted(value))
+    if kind is list or kind is tuple:
+        parts.append(len(value))
+        return len(value) <= _MOST_PARTS and all(_walk(item, parts, depth - 1) for item in value)
+    return False

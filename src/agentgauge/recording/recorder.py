@@ -215,9 +215,9 @@ class Recorder:
 
     def drain(self) -> None:
         """Fold every finished call into its series, a batch of 2,048 records under one hold of the lock."""
-        began = time.thread_time()
         self._repeat(self._fold_answers, len(self.answers))
-        self.spendings.settle(self)
+        self.spendings.settle(self)  # which may load a price table: nothing that goes on
+        began = time.thread_time()
         for fold, count in ((self._fold_batch, len(self.buffer)), (self._rescan, len(self.open)), (self._settle, 1)):
             self._repeat(fold, count)
         if (spent := time.thread_time() - began) > 0:  # the clock of a child that a handler forked meanwhile began anew

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentgauge import catalogue
 from agentgauge.errors import contain_internal_errors
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agentgauge.recording.recorder import Recorder
 
 __all__ = ["Spending", "Spendings"]
+
+_MOST_WAITING = 10_000
 
 
 class Spending(NamedTuple):
@@ -50,6 +52,23 @@ class Spendings(deque[Spending]):
     def __init__(self) -> None:
         super().__init__()
         self.price: Callable[[Spending], float | None] = cost_as_told
+
+    def add(self, spending: Spending) -> None:
+        """Let one wait; where nobody drains for long, those of one model and agent wait as one."""
+        self.append(spending)
+        if len(self) > _MOST_WAITING:
+            self._join()
+
+    def _join(self) -> None:
+        joined: dict[tuple[Any, ...], Answer] = {}
+        for _ in range(len(self)):
+            try:
+                answer, *rest = self.popleft()
+            except IndexError:  # another thread drains
+                break
+            key = (answer.response_model, answer.cost_usd is None, *rest)
+            joined[key] = answer if key not in joined else joined[key].plus(answer)
+        self.extend(Spending(answer, *key[2:]) for key, answer in joined.items())
 
     def settle(self, recorder: Recorder) -> None:
         """Price all that wait, and count what they cost."""

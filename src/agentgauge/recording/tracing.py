@@ -65,12 +65,13 @@ _SPANS_A_SAMPLE = 256
 class Scope:
     """An open span, and what detaches it; one that is not recording has nothing to end."""
 
-    __slots__ = ("context", "is_recording", "is_timed", "span", "token")
+    __slots__ = ("context", "is_recording", "is_timed", "span", "tells_message", "token")
 
     def __init__(self, span: Span, context: context_api.Context, is_recording: bool, *, is_current: bool = True) -> None:
         self.span = span
         self.is_recording = is_recording
         self.is_timed = False
+        self.tells_message = True
         self.context = context
         self.token: Any = _set_context(context) if is_current else None
 
@@ -233,6 +234,8 @@ def _description_of(error: BaseException | None) -> str | None:
 
 def close_span(scope: Scope, failure: Failure | None = None, error: BaseException | None = None) -> None:
     """End the span, with its error type and status where the call failed; it must not be current any more."""
+    if not scope.tells_message:
+        error = None
     if not scope.is_timed:
         _close(scope.span, failure, error)
         return
