@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import agentgauge
-from agentgauge.doctor import add_arguments, main
+from agentgauge.doctor import add_arguments, environment, main
 
+RIVALS = {"openinference-instrumentation-dspy", "opentelemetry-instrumentation-genai-dspy"}
 READ = ("AGENTGAUGE_", "OTEL_", "PROMETHEUS_", "WEB_CONCURRENCY", "UVICORN_", "GUNICORN_")
 
 
@@ -43,6 +44,21 @@ def plain_environment(monkeypatch):
     for name in list(os.environ):
         if name.startswith(READ):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_rivals(monkeypatch):
+    """Let the other instrumentations that the tests of double counting need not count: they are installed for those alone."""
+    installed = environment.distributions
+
+    def others():
+        return [
+            each
+            for each in installed()
+            if each.metadata["Name"] not in RIVALS or "site-packages" not in str(each.locate_file(""))
+        ]
+
+    monkeypatch.setattr(environment, "distributions", others)
 
 
 @pytest.fixture

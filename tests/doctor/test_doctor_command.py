@@ -392,7 +392,7 @@ def test_text_tells_each_check_with_its_evidence_and_fix(serve, doctor, monkeypa
     place = lines.index("  warn    A server is told to fork several workers")
     assert lines[place + 1] == "          WEB_CONCURRENCY=4"
     assert lines[place + 2].startswith("          fix: One worker serves /metrics")
-    assert lines[-1].endswith(" 1 warn, 0 fail, 3 unknown")
+    assert lines[-1].endswith(" 1 warn, 0 fail, 4 unknown")
 
 
 def test_text_holds_nothing_that_a_terminal_obeys(doctor, answering):
