@@ -21,7 +21,7 @@ _RUN_EPILOG = """\
 examples:
   agentgauge run my_agents.py --verbose
   agentgauge run --port 9500 -m my_package
-  agentgauge run --instrumentors dspy gunicorn my_app:app
+  agentgauge run --instrumentors dspy uvicorn my_app:app
 
 Options of agentgauge stand before PROGRAM; all that follows is the program's own. AGENTGAUGE_* variables hold too; an option
 wins over them, and over what the program asks of agentgauge.start(). Where the port is taken the program runs without a server,
