@@ -391,7 +391,7 @@ BUFFER_HIGH_WATER = Family(
 INSTRUMENTOR_ACTIVE = Family(
     "agentgauge_instrumentor_active",
     Kind.GAUGE,
-    "1 where the framework is instrumented, 0 where it is loaded and cannot be.",
+    "1 where the framework is instrumented, 0 where it is loaded and cannot be, or has been given back.",
     "",
     (INSTRUMENTOR,),
 )

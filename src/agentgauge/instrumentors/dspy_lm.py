@@ -20,7 +20,7 @@ from agentgauge.recording.lm_call import LmCall, clean_lm_name, count_answer
 from agentgauge.recording.recorder import SOFT_LIMIT, START
 from agentgauge.recording.series import LmName, SeriesKind
 from agentgauge.recording.site import current_agent
-from agentgauge.recording.tracing import provider_cell
+from agentgauge.recording.tracing import is_span_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -236,7 +236,7 @@ def _plainly_or_measured(kit: Kit, begin: Begin, function: Callable[..., Any]) -
 
 
 def _begin_plainly(kit: Kit, model: Any) -> _PlainCall | None:
-    if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - somebody may want a span
+    if is_span_wanted():
         return None
     current: str = ""
     try:

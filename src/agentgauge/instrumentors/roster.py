@@ -133,6 +133,8 @@ class Instrumentation:
     def stop(self) -> None:
         """Give back every patched attribute."""
         self._is_stopped = True
+        for name in sorted(self._active):
+            self._recorder.observe(INSTRUMENTOR_ACTIVE, ((INSTRUMENTOR, name),), 0.0)
         self._active.clear()
         self._undo.close()
 

@@ -13,7 +13,7 @@ from agentgauge.recording.frame import Frame
 from agentgauge.recording.recorder import SOFT_LIMIT
 from agentgauge.recording.series import SeriesKind
 from agentgauge.recording.site import current_agent
-from agentgauge.recording.tracing import provider_cell
+from agentgauge.recording.tracing import is_span_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class Steps:
         return functools.update_wrapper(wrapper, function)
 
     def _begin(self, name_of: Callable[[Any], str | None], first: Any) -> Record | None:
-        if provider_cell._TRACER_PROVIDER is not None:  # noqa: SLF001 - somebody may want a span
+        if is_span_wanted():
             return None
         record: Record | None = None
         try:

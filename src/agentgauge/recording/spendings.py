@@ -66,7 +66,8 @@ class Spendings(deque[Spending]):
                 answer, *rest = self.popleft()
             except IndexError:  # another thread drains
                 break
-            key = (answer.response_model, answer.cost_usd is None, *rest)
+            untold = answer.cost_usd is None, answer.input_tokens is None, answer.output_tokens is None
+            key = (answer.response_model, untold, *rest)
             joined[key] = answer if key not in joined else joined[key].plus(answer)
         self.extend(Spending(answer, *key[2:]) for key, answer in joined.items())
 

@@ -27,6 +27,7 @@ __all__ = [
     "Scope",
     "abandon_span",
     "close_span",
+    "is_span_wanted",
     "keep_context",
     "open_span",
     "open_span_beside",
@@ -142,6 +143,21 @@ def _start(target: Target, context: context_api.Context, parent: object) -> Scop
     except BaseException:
         span.end()  # nobody else will
         raise
+
+
+def is_span_wanted() -> bool:
+    """Tell whether a call here would have a span that somebody hears of."""
+    provider = provider_cell._TRACER_PROVIDER  # noqa: SLF001 - see provider_cell
+    if provider is None:
+        return False
+    try:
+        if provider is not _tracing.provider:
+            _tracing.adopt(provider)
+        is_wanted = _tracing.tracer is not None and _tracing.is_heard()
+        return is_wanted and _get_context() is not _tracing.unsampled_context
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("span_start", fault)
+        return True
 
 
 def open_span_beside(target: Target, parent: Scope | None) -> Scope | None:
