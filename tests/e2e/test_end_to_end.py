@@ -155,7 +155,7 @@ def scaled_durations(config: str) -> str:
 
 
 NOT_IN_THE_DEMO = {
-    "Time to the first chunk",  # its models answer at once
+    "Time to the first chunk",  # no model of DSPy streams in it
     "LM retries",  # it has none
     "LM calls without a price",
     "Answers in the wrong form",
