@@ -251,7 +251,7 @@ def test_a_call_that_has_begun_ends_whatever_its_span_says_at_the_end(
     def fail(*_: Any) -> None:
         raise RecursionError
 
-    monkeypatch.setattr(contained_errors, "is_reraising", False)
+    contained_errors.is_reraising = False  # until the fixture puts back what was before it
     monkeypatch.setattr(genai_spans, "failure_of_span", fail)
     monkeypatch.setattr(span_operations, "answer_of", fail)
     instrument(kit)
