@@ -85,10 +85,9 @@ def test_a_call_beside_changes_no_context_and_is_the_parent_of_what_names_it(fre
     assert current_agent.get() == ""
     assert trace.get_current_span() is trace.INVALID_SPAN
     for each in (call, run, whole):
-        threading.Thread(target=each.end).start()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.name.startswith("Thread-"):
-            thread.join()
+        thread = threading.Thread(target=each.end)
+        thread.start()
+        thread.join()
 
     by_name = {span.name: span for span in spans.get_finished_spans()}
     assert by_name["execute_tool search"].parent.span_id == by_name["invoke_agent scout"].context.span_id
