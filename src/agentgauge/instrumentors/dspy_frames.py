@@ -7,10 +7,9 @@ import logging
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.frame import Frame
-from agentgauge.recording.site import SITE_ATTRIBUTE, Site, current_agent, function_of
+from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import span_frames
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-__all__ = ["current_frame", "is_inside", "is_of_dspy", "leave_to_decorator", "measure", "patch_inside", "posing", "site_of"]
+__all__ = ["current_frame", "is_inside", "is_of_dspy", "measure", "patch_inside", "posing"]
 
 _logger = logging.getLogger("agentgauge")
 
@@ -44,21 +43,6 @@ def is_inside(kit: Kit, kind: SeriesKind, name: str) -> bool:
 def is_of_dspy(owner: type) -> bool:
     """Tell whether a class is DSPy's own."""
     return owner.__module__.partition(".")[0] == "dspy"
-
-
-def site_of(function: Any) -> Site | None:
-    """Return what a decorator of agentgauge left on a function, a method or an object that is called like one."""
-    function = getattr(function, "func", function)  # of a functools.partial
-    for candidate in (function_of(function), getattr(type(function), "__call__", None)):  # noqa: B004 - to look at, not to ask
-        site = getattr(candidate, SITE_ATTRIBUTE, None)
-        if isinstance(site, Site):
-            return site
-    return None
-
-
-def leave_to_decorator(kit: Kit, kind: SeriesKind) -> None:
-    """Count a call that a decorator of agentgauge counts."""
-    kit.recorder.observe(CALLS_SUPPRESSED, ((INSTRUMENTOR, kit.name), ("owner", "decorator"), ("kind", kind.value)), 1)
 
 
 def measure(kit: Kit, owner: Any, name: str, begin: Begin, finish: Finish | None = None) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, leave_to_decorator, measure, posing, site_of
+from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, measure, posing
+from agentgauge.instrumentors.inside import site_of
 from agentgauge.instrumentors.steps import Steps
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.series import SeriesKind
@@ -120,7 +121,7 @@ def _begin(kit: Kit, role: _Role, *, is_left: bool) -> Operation | None:
     is_outermost = not has_run and (frame is None or frame.workflow is None)
     kind = SeriesKind.WORKFLOW if is_outermost and not role.is_agent else SeriesKind.RUN
     if is_left:
-        leave_to_decorator(kit, kind)
+        kit.leave_to_decorator(kind)
         return None
     if kind is SeriesKind.WORKFLOW:
         return kit.begin(kind, role.name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from agentgauge.errors import contain_internal_errors
-from agentgauge.instrumentors.dspy_frames import leave_to_decorator, measure, patch_inside, posing, site_of
+from agentgauge.instrumentors.dspy_frames import measure, patch_inside, posing
+from agentgauge.instrumentors.inside import site_of
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.series import SeriesKind
 
@@ -49,7 +50,7 @@ def _begin(kit: Kit, tool: Any, kwargs: dict[str, Any]) -> Operation | None:
         return None
     site = site_of(tool.func)
     if site is not None and site.kind is SeriesKind.TOOL:
-        leave_to_decorator(kit, SeriesKind.TOOL)
+        kit.leave_to_decorator(SeriesKind.TOOL)
         return None
     operation = kit.begin(SeriesKind.TOOL, name, arguments=kwargs)
     if operation.is_recording:
