@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
@@ -13,6 +13,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from agentgauge import fork_gate, monitor
+from agentgauge.errors import contained_errors
+from agentgauge.recording import frame, patching
+from agentgauge.recording.default import default_recorder
 from agentgauge.recording.site import current_agent
 from agentgauge.testing import isolated
 
@@ -76,3 +80,23 @@ def set_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., InMe
 def spans(set_provider: Callable[..., InMemorySpanExporter]) -> InMemorySpanExporter:
     """Collect every span of a real SDK that samples all."""
     return set_provider()
+
+
+@pytest.fixture(autouse=True)
+def locks_are_free() -> Iterator[None]:
+    """Fail the test that keeps a lock of the process, rather than the one after it that waits for ever."""
+    yield
+    assert (kept := [name for name, lock in _locks() if lock._is_owned()]) == [], f"the test kept {kept}"
+
+
+def _locks() -> list[tuple[str, Any]]:
+    return [
+        ("frame", frame._counting),
+        ("patching", patching._lock),
+        ("contained_errors", contained_errors._counting),
+        ("contained_errors' log", contained_errors._logging._lock),
+        ("LOADING", fork_gate.LOADING._lock),
+        ("recorder.lock", default_recorder().lock),
+        ("recorder._counting", default_recorder()._counting),
+        ("monitor", monitor._lock._lock),
+    ]
