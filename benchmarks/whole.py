@@ -1,4 +1,4 @@
-"""What everything costs together: the demo with server, collectors and spans, against the same demo without agentgauge.
+"""What everything costs together: the demo with server, collectors and DSPy instrumented, against the same without agentgauge.
 
 Each run answers the same questions in a process of its own and is scraped every five seconds, as Prometheus asks. The work
 counts, not the imports and the start before it: those cost their tenth of a second once. What is compared runs at the same time,
@@ -43,7 +43,7 @@ _EXAMPLES = Path(__file__).parents[1] / "examples"
 _OPTIONS = ("--port", "0", "--seed", "1", "--faults", "none", "--concurrency", "12", "--speed", "4", "--questions", "100")
 _SCRAPE_SECONDS = 5.0  # three times as often as in the configuration that Prometheus comes with
 _OFF = {"AGENTGAUGE_DISABLED": "true"}
-_STATES: dict[str, dict[str, str]] = {"without spans": {"OTEL_SDK_DISABLED": "true"}, "on": {}}
+_STATES: dict[str, dict[str, str]] = {"decorators alone": {"AGENTGAUGE_INSTRUMENTORS": "none"}, "on": {}}
 _HEADERS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "Accept-Encoding": "gzip"}
 
 
@@ -154,10 +154,8 @@ def _measure(_names: Collection[str], effort: Effort) -> list[Row]:
     if any(run.work != pairs["on"][0][0].work for both in pairs.values() for pair in both for run in pair):
         raise RuntimeError("this machine is too busy: the demo did not come to the same answers each time")
     shares = sorted(_share(pairs["on"], operator.attrgetter("process")))
-    without_spans, calling = (
-        statistics.median(_share(pairs[state], operator.attrgetter("calling"))) for state in ("without spans", "on")
-    )
-    parts = {"decorated calls, folded where they are made": without_spans, "spans": calling - without_spans}
+    decorated, calling = (statistics.median(_share(pairs[state], operator.attrgetter("calling"))) for state in _STATES)
+    parts = {"decorated calls, folded where they are made": decorated, "DSPy instrumented": calling - decorated}
     for thread in pairs["on"][0][0].threads:
         parts[f"threads: {thread}"] = statistics.median(run.threads.get(thread, 0.0) / off.process for run, off in pairs["on"])
     for part, share in parts.items():

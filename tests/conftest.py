@@ -94,9 +94,9 @@ def _locks() -> list[tuple[str, Any]]:
         ("frame", frame._counting),
         ("patching", patching._lock),
         ("contained_errors", contained_errors._counting),
-        ("contained_errors' log", contained_errors._logging._lock),
-        ("LOADING", fork_gate.LOADING._lock),
+        ("contained_errors' log", contained_errors._logging.lock),
+        ("LOADING", fork_gate.LOADING.lock),
         ("recorder.lock", default_recorder().lock),
         ("recorder._counting", default_recorder()._counting),
-        ("monitor", monitor._lock._lock),
+        ("monitor", monitor._gate.lock),
     ]

@@ -59,11 +59,11 @@ class _ContainedErrors:
         now = time.monotonic()
         if now >= self._next_log_by_hook.get(hook, 0.0):
             self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS
-            if self._logging.acquire(_LOG_WAIT_SECONDS):
-                try:
+            try:
+                if self._logging.acquire(_LOG_WAIT_SECONDS):
                     _logger.error("agentgauge contained an internal error in %s; the host is not affected", hook, exc_info=error)
-                finally:
-                    self._logging.release()
+            finally:
+                self._logging.release()
 
 
 contained_errors = _ContainedErrors()

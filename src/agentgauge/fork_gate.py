@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import ModuleType, TracebackType
+    from types import ModuleType
 
 __all__ = ["LOADING", "ForkGate", "load"]
 
@@ -16,7 +16,14 @@ _FORK_WAIT_SECONDS = 1.0
 
 
 class ForkGate:
-    """A re-entrant lock that forks wait for, for up to a second, and that is new in every child."""
+    """A re-entrant lock that forks wait for, for up to a second, and that is new in every child.
+
+    Attributes:
+        lock: To hold in a ``with``. No signal handler can come between its being taken and the block, as it could in an
+            ``__enter__`` of ours; and a block that a child was forked in gives back what it took, not what is new.
+    """
+
+    lock: Any
 
     def __init__(self) -> None:
         self._renew()
@@ -24,25 +31,19 @@ class ForkGate:
             os.register_at_fork(before=self._hold, after_in_parent=self.release, after_in_child=self._renew)
 
     def acquire(self, timeout: float = -1) -> bool:
-        """Take it, as ``threading.RLock`` does."""
-        return bool(self._lock.acquire(timeout=timeout))
+        """Take it, as ``threading.RLock`` does, for those who cannot wait for ever."""
+        return bool(self.lock.acquire(timeout=timeout))
 
     def release(self) -> None:
-        """Give it back; nothing to do in a child that a signal handler forked meanwhile: its lock is new."""
-        if self._lock._is_owned():  # noqa: SLF001 - what threading.Condition asks, too
-            self._lock.release()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        self.release()
+        """Give it back, where this thread holds it."""
+        if self.lock._is_owned():  # noqa: SLF001 - what threading.Condition asks, too
+            self.lock.release()
 
     def _renew(self) -> None:
-        self._lock: Any = threading.RLock()
+        self.lock = threading.RLock()
 
     def _hold(self) -> None:
-        self._lock.acquire(timeout=_FORK_WAIT_SECONDS)
+        self.lock.acquire(timeout=_FORK_WAIT_SECONDS)
 
 
 LOADING = ForkGate()
@@ -51,5 +52,5 @@ LOADING = ForkGate()
 
 def load(module: str) -> ModuleType:
     """Import a module that only some programs need."""
-    with LOADING:
+    with LOADING.lock:
         return import_module(module)

@@ -105,7 +105,7 @@ class Monitor:
 
     def _instrumentation(self) -> Instrumentation:
         """Check which frameworks are to be instrumented, before anything starts."""
-        with LOADING:
+        with LOADING.lock:
             from agentgauge.instrumentors.content import Content  # noqa: PLC0415 - a program without frameworks does not pay for it
             from agentgauge.instrumentors.roster import Instrumentation  # noqa: PLC0415 - too
         config = self.config
@@ -119,7 +119,7 @@ class Monitor:
         return Prices(self.config.prices, of_file)
 
     def _bind_server(self) -> MetricsServer | None:
-        with LOADING:  # a program without the server does not pay for it
+        with LOADING.lock:  # a program without the server does not pay for it
             from agentgauge.exposition.response import note_scrape, respond  # noqa: PLC0415 - see above
             from agentgauge.exposition.server import MetricsServer  # noqa: PLC0415 - see above
         server = MetricsServer(
@@ -144,7 +144,7 @@ class Monitor:
             TargetsCollector(self.thresholds, {**self.config.resource_attributes, "service.name": self.config.service_name})
         )
         if self.config.collectors:
-            with LOADING:  # psutil is loaded for those who want it
+            with LOADING.lock:  # psutil is loaded for those who want it
                 from agentgauge.collectors.roster import build  # noqa: PLC0415 - see above
             sweep = build(self.config, self.registry)
             if sweep is not None:
@@ -161,7 +161,7 @@ class Monitor:
         In a forked child that is the registrations alone: the port and the threads are the parent's. In a signal handler that
         interrupts ``start()`` or ``stop()``, what it interrupts does the work when the handler has returned.
         """
-        with _lock:
+        with _gate.lock:
             self._is_stopped = True
             if not self._is_changing or self.process_id != os.getpid():
                 self._give_back()
@@ -198,7 +198,7 @@ class Monitor:
 
 
 # Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
-_lock = ForkGate()  # new in a child: another thread of the parent may have held it
+_gate = ForkGate()  # new in a child: another thread of the parent may have held it
 _running: Monitor | None = None
 
 
@@ -227,7 +227,7 @@ def start(
     limits = DEFAULT_THRESHOLDS if thresholds is None else _checked(thresholds)
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
-    with _lock:
+    with _gate.lock:
         if _running is not None:
             if _running.preset and not is_disabled():
                 settings = _with_preset(_running, settings)
@@ -247,7 +247,7 @@ def start(
 
 def stop() -> None:
     """Stop what ``start()`` started; nothing to do where nothing runs."""
-    with _lock:
+    with _gate.lock:
         if _running is not None:
             _running.stop()
 
