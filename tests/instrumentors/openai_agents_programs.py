@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from agents import (
     generation_span,
 )
 from agents.models.interface import Model
+from openai import AsyncOpenAI
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -157,6 +160,53 @@ def instrumented(fresh: Isolation, content: Content | None = None) -> Iterator[N
         assert contained_errors.count_by_hook == {}
         ended = fresh.value("agentgauge_events_exported_total")
         assert ended == fresh.value("agentgauge_events_recorded_total"), "a call is left open"
+
+
+CHAT_COMPLETION = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-mini-dated",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "done"}}],
+    "usage": {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS, "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS},
+}
+RESPONSE = {
+    "id": "r",
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-mini-dated",
+    "status": "completed",
+    "parallel_tool_calls": False,
+    "tool_choice": "auto",
+    "tools": [],
+    "output": [
+        {
+            "id": "m",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "done", "annotations": []}],
+        }
+    ],
+    "usage": {
+        "input_tokens": INPUT_TOKENS,
+        "output_tokens": OUTPUT_TOKENS,
+        "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
+        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 2},
+    },
+}
+
+
+@asynccontextmanager
+async def client_that_answers(answer: Any) -> AsyncIterator[AsyncOpenAI]:
+    """Make a client of OpenAI's whose server always answers so."""
+    # The client of openai since 3.54 stands on another module of the same face.
+    httpx = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    http_client = httpx.AsyncClient(transport=transport)
+    async with AsyncOpenAI(api_key="none", base_url="http://model.invalid", http_client=http_client) as client:
+        yield client
 
 
 ADDER = {"gen_ai_agent_name": "adder"}

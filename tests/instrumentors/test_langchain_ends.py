@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.language_models import FakeListLLM
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import StructuredTool, tool
@@ -26,7 +27,6 @@ from tests.instrumentors.langchain_programs import (
     ListModel,
     StreamingModel,
     answer,
-    instrumented,
     lm_calls,
     model,
     tasks,
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     from agentgauge.testing import Isolation
 
 CANCELLED = {"error_type": "asyncio.exceptions.CancelledError"}
-
-
-@pytest.fixture
-def langchain(fresh: Isolation) -> Iterator[Isolation]:
-    with instrumented(fresh):
-        yield fresh
 
 
 class DeadlineError(Exception):
@@ -214,6 +208,54 @@ async def test_a_call_of_a_text_completion_model_cancelled_at_any_step_ends(lang
     name = {"gen_ai_operation_name": "text_completion", "gen_ai_provider_name": "waiting"}
     counted = lm_calls(langchain, **name), lm_calls(langchain, **name, **CANCELLED)
     check_each_is_counted(counted, 2 * (times - 1))  # a batch begins in tasks of its own, a turn later
+
+
+class Limiter(BaseRateLimiter):
+    """Lets nobody through, and has a signal arrive meanwhile."""
+
+    begun: asyncio.Event
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        raise Interrupted
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        self.begun.set()
+        return await asyncio.Event().wait()
+
+
+async def test_a_stream_that_is_left_while_it_waits_for_its_rate_limiter_ends(langchain: Isolation) -> None:
+    limiter = Limiter()
+    limiter.begun = asyncio.Event()
+    lm = StreamingModel(messages=iter([answer("one two")]), clock=langchain.clock, rate_limiter=limiter)
+    with pytest.raises(Interrupted):
+        _ = list(lm.stream("hello"))
+    assert lm_calls(langchain, **LM, error_type=f"{__name__}.Interrupted") == 1
+
+    async def read() -> None:
+        async for _ in lm.astream("hello"):
+            raise AssertionError
+
+    call = asyncio.create_task(read())
+    await limiter.begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert lm_calls(langchain, **LM, **CANCELLED) == 1
+    assert current_agent.get() == ""
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_stream_that_its_reader_cancels_or_closes_ends(langchain: Isolation, is_closed: bool) -> None:
+    lm = StreamingModel(messages=iter([answer("one two three")]), clock=langchain.clock)
+    stream: Any = lm.astream("hello")
+    await anext(stream)
+    if is_closed:
+        await stream.aclose()
+    else:
+        with pytest.raises(Interrupted):
+            await stream.athrow(Interrupted())
+    error = "GeneratorExit" if is_closed else f"{__name__}.Interrupted"
+    assert lm_calls(langchain, **LM, error_type=error) == 1
 
 
 # --- runs that nobody ends --------------------------------------------------------------------------------------------------

@@ -11,30 +11,18 @@ from typing import TYPE_CHECKING, Any
 import agents
 import pytest
 from agents import Agent, Runner
-from agents.tracing import provider, setup
 
 from agentgauge.instrumentors import openai_agents
 from agentgauge.recording.site import current_agent
-from tests.instrumentors.openai_agents_programs import LM, LM_CALL, RUN, WORKFLOW, ListModel, agent, instrumented
+from tests.instrumentors.openai_agents_programs import LM, LM_CALL, RUN, WORKFLOW, ListModel, agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Generator
 
     from agentgauge.testing import Isolation
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> provider.DefaultTraceProvider:
-    """Give the SDK a provider without the exporter that would send traces to a server."""
-    made = provider.DefaultTraceProvider()
-    monkeypatch.setattr(setup, "GLOBAL_TRACE_PROVIDER", made)
-    return made
-
-
-@pytest.fixture
-def sdk(fresh: Isolation, offline: object) -> Iterator[Isolation]:
-    with instrumented(fresh):
-        yield fresh
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 class Suspended:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import agents
@@ -15,18 +13,18 @@ from agents import (
 )
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
-from agents.tracing import provider, setup
-from openai import AsyncOpenAI
 
 import agentgauge
 from agentgauge.recording.lm_call import Answer, LmCall
 from agentgauge.recording.series import LmName
 from tests.instrumentors.openai_agents_programs import (
     ADDER,
+    CHAT_COMPLETION,
     INPUT_TOKENS,
     LM,
     LM_CALL,
     OUTPUT_TOKENS,
+    RESPONSE,
     RUN,
     STREAMED,
     SUCCESS,
@@ -39,29 +37,16 @@ from tests.instrumentors.openai_agents_programs import (
     ask,
     check_adder,
     check_tokens,
-    instrumented,
+    client_that_answers,
     run_to_end,
     say,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agentgauge.testing import Isolation
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> provider.DefaultTraceProvider:
-    """Give the SDK a provider without the exporter that would send traces to a server."""
-    made = provider.DefaultTraceProvider()
-    monkeypatch.setattr(setup, "GLOBAL_TRACE_PROVIDER", made)
-    return made
-
-
-@pytest.fixture
-def sdk(fresh: Isolation, offline: object) -> Iterator[Isolation]:
-    with instrumented(fresh):
-        yield fresh
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 async def test_a_tool_that_the_user_decorated_is_counted_once(sdk: Isolation) -> None:
@@ -85,42 +70,6 @@ async def test_a_decorated_agent_of_the_same_name_is_the_one_that_counts(sdk: Is
     check_tokens(sdk, 2)
 
 
-CHAT_COMPLETION = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "gpt-mini-dated",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "done"}}],
-    "usage": {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS, "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS},
-}
-RESPONSE = {
-    "id": "r",
-    "object": "response",
-    "created_at": 1,
-    "model": "gpt-mini-dated",
-    "status": "completed",
-    "parallel_tool_calls": False,
-    "tool_choice": "auto",
-    "tools": [],
-    "output": [
-        {
-            "id": "m",
-            "type": "message",
-            "role": "assistant",
-            "status": "completed",
-            "content": [{"type": "output_text", "text": "done", "annotations": []}],
-        }
-    ],
-    "usage": {
-        "input_tokens": INPUT_TOKENS,
-        "output_tokens": OUTPUT_TOKENS,
-        "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
-        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
-        "output_tokens_details": {"reasoning_tokens": 2},
-    },
-}
-
-
 @pytest.mark.parametrize(
     ("kind", "answer", "told"),
     [
@@ -131,12 +80,7 @@ RESPONSE = {
 async def test_the_sdks_own_models_are_counted_once_though_they_open_spans(
     sdk: Isolation, kind: Any, answer: Any, told: dict[str, str]
 ) -> None:
-    # The client of openai since 3.54 stands on another module of the same face.
-    httpx = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
-    async with AsyncOpenAI(
-        api_key="none", base_url="http://model.invalid", http_client=httpx.AsyncClient(transport=transport)
-    ) as client:
+    async with client_that_answers(answer) as client:
         one = Agent(name="adder", model=kind(model="gpt-mini", openai_client=client))
         assert (await Runner.run(one, "hello")).final_output == "done"
     labels = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt-mini", **told}

@@ -27,23 +27,10 @@ from tests.instrumentors.openai_agents_programs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agentgauge.testing import Isolation
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> provider.DefaultTraceProvider:
-    """Give the SDK a provider without the exporter that would send traces to a server."""
-    made = provider.DefaultTraceProvider()
-    monkeypatch.setattr(setup, "GLOBAL_TRACE_PROVIDER", made)
-    return made
-
-
-@pytest.fixture
-def sdk(fresh: Isolation, offline: object) -> Iterator[Isolation]:
-    with instrumented(fresh):
-        yield fresh
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 class Listener(TracingProcessor):

@@ -30,8 +30,10 @@ from agentgauge.instrumentors.langchain_facts import (
     lm_name,
     whose_call,
 )
+from agentgauge.instrumentors.langchain_messages import input_messages, output_messages
 from agentgauge.instrumentors.langchain_models import Models
 from agentgauge.instrumentors.langchain_runs import Runs
+from agentgauge.instrumentors.messages import note_content
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.outcome import Failure
 from agentgauge.recording.points import clean_label
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["instrument"]
 
+_CHAT_MODELS = "langchain_core.language_models.chat_models"
 _CONTEXT_PLACES = (
     ("langchain_core.runnables.config", "_set_config_context"),
     ("langgraph._internal._runnable", "_set_config_context"),
@@ -54,7 +57,7 @@ _WATCHED = (  # where LangChain does not tell that a call was cancelled, or wher
     ("langchain_core.tools.base", "BaseTool", "run", "arun"),
     ("langchain_core.retrievers", "BaseRetriever", "invoke", "ainvoke"),
     ("langchain_core.language_models.llms", "BaseLLM", "generate", "agenerate"),
-    ("langchain_core.language_models.chat_models", "BaseChatModel", "generate", "agenerate"),
+    (_CHAT_MODELS, "BaseChatModel", "generate", "agenerate"),
 )
 
 _FAILED_TOOL = Failure(Outcome.ERROR, "ToolMessage.status")
@@ -176,7 +179,7 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         """Begin the call of a chat model."""
         run = self._open_lm("chat", messages, **told)
         if run is not None:
-            self._models.begin(run, whose_call())
+            self._models.begin(told["run_id"], run, whose_call())
 
     @_contained
     def on_llm_start(self, _serialized: Any, prompts: Any, **told: Any) -> None:
@@ -194,8 +197,9 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         **told: Any,
     ) -> Run | None:
         name = lm_name(operation, metadata or {}, told.get("invocation_params") or {})
-        attributes = {"gen_ai.input.messages": self._kit.content.attribute("gen_ai.input.messages", content)}
-        return self._open(run_id, parent_run_id, SeriesKind.LM, name, attributes=attributes)
+        run = self._open(run_id, parent_run_id, SeriesKind.LM, name)
+        self._note_content(run, "gen_ai.input.messages", lambda: input_messages(content))
+        return run
 
     @_contained
     def on_llm_new_token(self, *_: Any, run_id: UUID, **__: Any) -> None:
@@ -238,10 +242,7 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
             return
         with contain_internal_errors("langchain_answer"):  # providers put anything there: the call must end all the same
             run.operation.note_answer(answer_of(response, is_cache_hit=run.is_cache_hit))
-            if self._kit.content.is_captured and run.operation.is_recording:
-                texts = [choice.text for choices in response.generations for choice in choices]
-                text = self._kit.content.attribute("gen_ai.output.messages", texts)
-                run.operation.set_attributes({"gen_ai.output.messages": text})
+        self._note_content(run, "gen_ai.output.messages", lambda: output_messages(response) or None)
 
     # --- tools and retrievers -----------------------------------------------------------------------------------------------
 
@@ -266,18 +267,15 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         attributes = {
             "gen_ai.tool.call.id": told.get("tool_call_id"),
             "gen_ai.tool.description": serialized.get("description"),
-            "gen_ai.tool.call.arguments": self._kit.content.attribute("gen_ai.tool.call.arguments", arguments),
         }
         name = str(serialized.get("name") or told.get("name") or "tool")
-        self._open(run_id, parent_run_id, SeriesKind.TOOL, name, arguments=arguments, attributes=attributes)
+        run = self._open(run_id, parent_run_id, SeriesKind.TOOL, name, arguments=arguments, attributes=attributes)
+        self._note_content(run, "gen_ai.tool.call.arguments", lambda: arguments)
 
     @_contained
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """End it; one that handled its own exception says so in its message."""
-        run = self.runs.get(run_id)
-        if run is not None and run.operation is not None and self._kit.content.is_captured:
-            text = self._kit.content.attribute("gen_ai.tool.call.result", getattr(output, "content", output))
-            run.operation.set_attributes({"gen_ai.tool.call.result": text})
+        self._note_content(self.runs.get(run_id), "gen_ai.tool.call.result", lambda: getattr(output, "content", output))
         self.runs.close(run_id, failure=_FAILED_TOOL if getattr(output, "status", None) == "error" else None)
 
     @_contained
@@ -317,6 +315,9 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
             run.be(self._kit.begin_lm(name, **options) if kind is SeriesKind.LM else self._kit.begin(kind, name, **options))
         return run
 
+    def _note_content(self, run: Run | None, name: str, make: Callable[[], Any]) -> None:
+        note_content(self._kit, None if run is None else run.operation, name, make)
+
     # --- what runs inside ---------------------------------------------------------------------------------------------------
 
     def bind(self) -> None:
@@ -327,6 +328,9 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
             owner = getattr(sys.modules.get(name), kind, None)
             self._bind(f"{name}.{function}", owner, function, self.runs.watching)
             self._bind(f"{name}.{coroutine}", owner, coroutine, self.runs.watching_coroutine)
+        chat_model = getattr(sys.modules.get(_CHAT_MODELS), "BaseChatModel", None)
+        self._bind("stream", chat_model, "stream", self._models.starting)
+        self._bind("astream", chat_model, "astream", self._models.astarting)
 
     def _bind(self, place: str, owner: Any, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         if place not in self._bound and hasattr(owner, name):

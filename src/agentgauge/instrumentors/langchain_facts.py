@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
-__all__ = ["Place", "answer_of", "chain_place", "handoff_targets", "is_control_flow", "is_decorated", "lm_name", "whose_call"]
+__all__ = [
+    "Place",
+    "answer_of",
+    "chain_place",
+    "finish_reason_of",
+    "handoff_targets",
+    "is_control_flow",
+    "is_decorated",
+    "lm_name",
+    "whose_call",
+]
 
 _UNNAMED_GRAPH = "LangGraph"
 _HIDDEN = "langsmith:hidden"
@@ -172,12 +182,13 @@ def answer_of(result: Any, *, is_cache_hit: bool = False) -> Answer:
         reasoning_tokens=outputs.get("reasoning"),
         response_model=str(model) if model else None,
         response_id=identity if isinstance(identity, str) else None,
-        finish_reasons=tuple(filter(None, map(_finish_reason, choices))),
+        finish_reasons=tuple(filter(None, map(finish_reason_of, choices))),
         is_cache_hit=is_cache_hit,
     )
 
 
-def _finish_reason(choice: Any) -> str | None:
+def finish_reason_of(choice: Any) -> str | None:
+    """Return why a choice of a model ended, where its provider tells."""
     about = {**(choice.generation_info or {}), **(getattr(getattr(choice, "message", None), "response_metadata", None) or {})}
     reason = about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason")
     return reason if isinstance(reason, str) else None

@@ -12,6 +12,7 @@ from agentgauge.instrumentors.inside import Inside, aeach_inside, each_inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from uuid import UUID
 
     from agentgauge.instrumentors.kit import Kit
     from agentgauge.instrumentors.langchain_runs import Run, Runs
@@ -24,8 +25,8 @@ _MANAGER = 3
 """Where ``_generate_with_cache(self, messages, stop, run_manager)`` is given the manager of its run."""
 
 
-_last: ContextVar[Run | None] = ContextVar("agentgauge_langchain_last", default=None)
-"""The chat model's run that began last in this context: ``_stream`` is not told which run it is of."""
+_last: ContextVar[tuple[UUID, Run] | None] = ContextVar("agentgauge_langchain_last", default=None)
+"""The chat model's run that began last in this context, and its id: ``_stream`` is not told which run it is of."""
 
 _serving: ContextVar[Run | None] = ContextVar("agentgauge_langchain_serving", default=None)
 """The chat model's run whose provider or cache is being asked."""
@@ -45,9 +46,9 @@ class Models:
         self._runs = runs
         self._seen: set[type] = set()
 
-    def begin(self, run: Run, model: Any) -> None:
+    def begin(self, run_id: UUID, run: Run, model: Any) -> None:
         """Wrap the classes of ``model`` before it asks its provider in ``run``."""
-        _last.set(run)
+        _last.set((run_id, run))
         base: Any = getattr(sys.modules.get(_MODULE), "BaseChatModel", None)
         kind: Any = type(model)
         if base is None or kind in self._seen or not issubclass(kind, base):
@@ -109,6 +110,66 @@ class Models:
 
         return generating
 
+    # --- the beginning of a stream: LangChain begins the run, waits for its rate limiter, and tells of no error meanwhile ------
+
+    def starting(self, stream: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        """Close the run of a stream that does not come to its first chunk."""
+
+        @functools.wraps(stream)
+        def started(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            before = _last.get()
+            items = iter(stream(*args, **kwargs))
+            try:
+                first = next(items)
+            except StopIteration:
+                return
+            except BaseException as error:
+                self._close_since(before, error)
+                raise
+            yield first
+            yield from items
+
+        return started
+
+    def astarting(self, stream: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+        """Do as ``starting`` does, with an asynchronous stream."""
+
+        @functools.wraps(stream)
+        async def started(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            before = _last.get()
+            items: Any = aiter(stream(*args, **kwargs))
+            left: BaseException | None = None
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except BaseException as error:
+                self._close_since(before, error)
+                raise
+            while not isinstance(left, GeneratorExit):
+                left = None
+                try:
+                    yield item
+                except BaseException as error:  # noqa: BLE001 - it is thrown in below: nothing of the host's runs in here
+                    left = error
+                try:
+                    if left is None:
+                        item = await anext(items)
+                    elif not isinstance(left, GeneratorExit):
+                        item = await items.athrow(left)
+                except StopAsyncIteration:
+                    return
+            await items.aclose()
+            raise left
+
+        return started
+
+    def _close_since(self, before: tuple[UUID, Run] | None, error: BaseException) -> None:
+        last = _last.get()
+        if last is not None and last is not before:
+            with contain_internal_errors("langchain"):
+                self._runs.close(last[0], error)
+
 
 def _converting(convert: Callable[..., Any]) -> Callable[..., Any]:
     """LangChain calls this for an answer of its cache, and for none else."""
@@ -140,5 +201,5 @@ def _astreaming(stream: Callable[..., AsyncIterator[Any]]) -> Callable[..., Asyn
 
 
 def _open_call() -> Operation | None:
-    run = _last.get()
-    return run.operation if run is not None and run.is_open else None
+    last = _last.get()
+    return last[1].operation if last is not None and last[1].is_open else None

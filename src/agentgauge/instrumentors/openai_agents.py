@@ -24,6 +24,8 @@ from agents.tracing import TracingProcessor, get_current_span, provider, setup, 
 from agentgauge.catalogue import HANDOFFS, Outcome
 from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.inside import Inside, placed, site_of
+from agentgauge.instrumentors.messages import note_content
+from agentgauge.instrumentors.openai_agents_messages import input_messages, output_messages
 from agentgauge.instrumentors.openai_agents_models import Models, answer_of, is_in_own_call, note_response
 from agentgauge.instrumentors.span_operations import NEVER_ENDED
 from agentgauge.recording.lm_call import LmCall
@@ -253,10 +255,20 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
                 model, identity = getattr(response, "model", None), getattr(response, "id", None)
                 usage = data.usage or getattr(response, "usage", None)
                 open_.operation.note_answer(answer_of(usage or {}, response_id=identity, model=model))
-            elif data.type == "function" and open_.operation is not None and self._kit.content.is_captured:
-                text = self._kit.content.attribute("gen_ai.tool.call.result", data.output)
-                open_.operation.set_attributes({"gen_ai.tool.call.result": text})
+                self._note_messages(open_.operation, data, response)
+            elif data.type == "function":  # it bears what the program lets the SDK trace
+                note_content(self._kit, open_.operation, "gen_ai.tool.call.arguments", lambda: data.input)
+                note_content(self._kit, open_.operation, "gen_ai.tool.call.result", lambda: data.output)
             self._end(open_)
+
+    def _note_messages(self, operation: Operation, data: Any, response: Any) -> None:
+        """Keep what a span that the program opened itself bears of a model's call."""
+        asked = data.input
+        output = getattr(data, "output", None) if response is None else response.output
+        if asked:
+            note_content(self._kit, operation, "gen_ai.input.messages", lambda: input_messages(asked))
+        if output:
+            note_content(self._kit, operation, "gen_ai.output.messages", lambda: output_messages(output))
 
     def _keep(self, key: Any, open_: _Open) -> None:
         """Keep what has begun until it ends; one of the same id, and the oldest of too many, are given up."""
@@ -300,9 +312,7 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
         if is_decorated:
             self._kit.leave_to_decorator(SeriesKind.TOOL)
             return None
-        text = self._kit.content.attribute("gen_ai.tool.call.arguments", arguments)
-        attributes = {"gen_ai.tool.call.arguments": text}
-        return self._kit.begin(SeriesKind.TOOL, data.name, arguments=arguments, attributes=attributes, **place)
+        return self._kit.begin(SeriesKind.TOOL, data.name, arguments=arguments, **place)
 
     def _note_failed_agent(self, span: Any, open_: _Open) -> None:
         """Let the workflow fail with an agent whose error the SDK raises only where its stream is read."""

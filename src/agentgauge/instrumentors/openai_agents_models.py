@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from agents.models.interface import Model, ModelTracing
+
 from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.inside import Inside, aeach_inside, placed
+from agentgauge.instrumentors.messages import note_content
+from agentgauge.instrumentors.openai_agents_messages import input_messages, output_messages, system_instructions
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import Answer
 from agentgauge.recording.series import LmName, SeriesKind
@@ -26,6 +31,7 @@ __all__ = ["Models", "answer_of", "is_in_own_call", "lm_name", "note_response"]
 _response: ContextVar[list[Any] | None] = ContextVar("agentgauge_openai_agents_response", default=None)
 """Takes the response that the model's own span bears: what the runner gets names neither the model nor how it finished."""
 
+_PARAMETERS = tuple(inspect.signature(Model.get_response).parameters)[1:]
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -62,16 +68,49 @@ class Models:
         self._kit.patch(model, "get_response", self._responded)
         self._kit.patch(model, "stream_response", self._streamed)
 
-    def _begin(self, model: Any) -> LmCall | None:
+    def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LmCall | None:
         with contain_internal_errors("openai_agents_model"):
             if not is_in_own_call():  # a subclass that asks its base class makes one call
-                return self._kit.begin_lm(lm_name(model), **placed(self._find_current()))
+                call = self._kit.begin_lm(lm_name(model), **placed(self._find_current()))
+                try:
+                    if self._is_kept(args, kwargs):
+                        instructions, asked = _argument("system_instructions", args, kwargs), _argument("input", args, kwargs)
+                        note_content(self._kit, call, "gen_ai.system_instructions", lambda: system_instructions(instructions))
+                        note_content(self._kit, call, "gen_ai.input.messages", lambda: input_messages(asked))
+                except BaseException:  # of a redactor, or of a signal handler: the call does not begin
+                    call.abandon()
+                    raise
+                return call
         return None
+
+    def _is_kept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Tell whether content may be kept: a run's ``trace_include_sensitive_data=False`` means our spans, too."""
+        if not self._kit.content.is_captured:
+            return False
+        return _argument("tracing", args, kwargs) is not ModelTracing.ENABLED_WITHOUT_DATA
+
+    def _note(self, call: LmCall, usage: Any, response_id: Any, response: Any, kept: Any) -> None:
+        """Note an answer.
+
+        Args:
+            call: What it answers.
+            usage: The tokens that it used.
+            response_id: The provider's id of it.
+            response: What it came in and tells more of it, where there is one.
+            kept: Its items, where content may be kept.
+        """
+        model, status = getattr(response, "model", None), getattr(response, "status", None)
+        model = model if isinstance(model, str) else None
+        status = status if isinstance(status, str) else None
+        call.note_answer(answer_of(usage, response_id=response_id, model=model, finish_reasons=(status,) if status else ()))
+        if kept:
+            because = getattr(getattr(response, "incomplete_details", None), "reason", None)
+            note_content(self._kit, call, "gen_ai.output.messages", lambda: output_messages(kept, status, because))
 
     def _responded(self, get_response: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(get_response)
         async def responded(model: Any, *args: Any, **kwargs: Any) -> Any:
-            call = self._begin(model)
+            call = self._begin(model, args, kwargs)
             if call is None:
                 return await get_response(model, *args, **kwargs)
             responses: list[Any] = []
@@ -85,11 +124,14 @@ class Models:
             finally:
                 with contextlib.suppress(ValueError):  # a coroutine may be closed from another context
                     _response.reset(token)
-            with contain_internal_errors("openai_agents_answer"):
-                model_name, finish = _named_by(responses[-1]) if responses else (None, ())
-                call.note_answer(answer_of(result.usage, response_id=result.response_id, model=model_name, finish_reasons=finish))
-                self._note_content(call, result.output)
-            call.end()
+            try:
+                with contain_internal_errors("openai_agents_answer"):
+                    kept = result.output if self._is_kept(args, kwargs) else None
+                    self._note(call, result.usage, result.response_id, responses[-1] if responses else None, kept)
+                call.end()
+            except BaseException:  # of a redactor, or of a signal handler
+                call.abandon()
+                raise
             return result
 
         return responded
@@ -97,7 +139,7 @@ class Models:
     def _streamed(self, stream_response: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(stream_response)
         async def streamed(model: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            call = self._begin(model)
+            call = self._begin(model, args, kwargs)
             events: Any = aeach_inside(call, functools.partial(stream_response, model, *args, **kwargs))
             if call is None:
                 async for event in events:
@@ -113,10 +155,14 @@ class Models:
                 except BaseException as error:
                     call.end(error)
                     raise
-                call.note_first_chunk()
-                with contain_internal_errors("openai_agents_answer"):
-                    is_answered = self._note_event(call, event) or is_answered
                 try:
+                    with contain_internal_errors("openai_agents_answer"):
+                        call.note_first_chunk()
+                        if getattr(event, "type", None) in _LAST_EVENTS:
+                            response = event.response
+                            kept = response.output if self._is_kept(args, kwargs) else None
+                            self._note(call, response.usage, response.id, response, kept)
+                            is_answered = True
                     yield event
                 except BaseException as error:  # noqa: BLE001 - it is raised again below: nothing of the host's runs in here
                     left = error
@@ -130,20 +176,10 @@ class Models:
 
         return streamed
 
-    def _note_event(self, call: LmCall, event: Any) -> bool:
-        """Note the answer that the last event of a stream bears; return whether it did."""
-        if getattr(event, "type", None) not in _LAST_EVENTS:
-            return False
-        response = event.response
-        model_name, finish = _named_by(response)
-        call.note_answer(answer_of(response.usage, response_id=response.id, model=model_name, finish_reasons=finish))
-        self._note_content(call, response.output)
-        return True
 
-    def _note_content(self, call: LmCall, output: Any) -> None:
-        if self._kit.content.is_captured and call.is_recording:
-            text = self._kit.content.attribute("gen_ai.output.messages", [getattr(item, "content", None) for item in output])
-            call.set_attributes({"gen_ai.output.messages": text})
+def _argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    place = _PARAMETERS.index(name)
+    return args[place] if len(args) > place else kwargs.get(name)
 
 
 def note_response(response: Any) -> None:
@@ -151,11 +187,6 @@ def note_response(response: Any) -> None:
     responses = _response.get()
     if responses is not None and response is not None:
         responses.append(response)
-
-
-def _named_by(response: Any) -> tuple[str | None, tuple[str, ...]]:
-    model, status = getattr(response, "model", None), getattr(response, "status", None)
-    return model if isinstance(model, str) else None, (status,) if isinstance(status, str) else ()
 
 
 def is_in_own_call() -> bool:
