@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agentgauge.errors import ConfigurationError, report_internal_error
 from agentgauge.fork_gate import load
 from agentgauge.recording.answer import Answer
+from agentgauge.recording.providers import provider_name
 from agentgauge.targets import Price
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ _MOST_REMEMBERED = 1_000
 _EXAMPLE = '{"gpt-4o": {"input_usd_per_million": 2.5, "output_usd_per_million": 10}}'
 
 _PROVIDERS = {
-    "az.ai.inference": "azure",
-    "az.ai.openai": "azure",
     "azure.ai.inference": "azure",
     "azure.ai.openai": "azure",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
     "fireworks_ai": "fireworks",
     "gcp.gen_ai": "google",
     "x_ai": "x-ai",
@@ -81,7 +78,7 @@ class Prices:
         answer = spending.answer
         if answer.is_cache_hit:
             return 0.0
-        provider = spending.provider.strip().lower()
+        provider = provider_name(spending.provider)
         # What answered first: an alias or a deployment is what was asked for, and a bill names what it stood for.
         models = tuple(dict.fromkeys(name.strip().lower() for name in (answer.response_model or "", spending.request_model)))
         models = tuple(filter(None, models))
@@ -141,7 +138,12 @@ def _by_name(where: str, table: Mapping[str, Price]) -> dict[str, Price]:
         other = names.setdefault(name.strip().lower(), name)
         if other != name:
             raise ConfigurationError(f"{where}: {other!r} and {name!r} are the same model, whatever the case: keep one price")
-    return {key: table[name] for key, name in names.items()}
+    prices = {key: table[name] for key, name in names.items()}
+    for key, price in list(prices.items()):  # "gemini/gemini-2.5-pro", as it is asked for, is a model of "gcp.gemini"
+        provider, slash, model = key.partition("/")
+        if slash:
+            prices.setdefault(f"{provider_name(provider)}/{model}", price)
+    return prices
 
 
 def _names(provider: str, models: tuple[str, ...]) -> Iterator[str]:
@@ -267,7 +269,7 @@ def _ways(snapshot: Any, provider: str, models: tuple[str, ...]) -> Iterator[tup
     """Yield by which names of model and provider to look, the surest first."""
     if provider in _OWN_MACHINES:
         return
-    provider_id = _PROVIDERS.get(provider, provider)
+    provider_id = _seller(provider)
     is_known = False
     if provider_id:  # else the model tells whose it is; so it does behind a gateway, or a name that genai-prices does not know
         with suppress(LookupError):
@@ -278,5 +280,11 @@ def _ways(snapshot: Any, provider: str, models: tuple[str, ...]) -> Iterator[tup
         if slash and prefix in _OWN_MACHINES:
             return
         yield model, provider_id if is_known else None
-        if slash and (not is_known or prefix in {provider, provider_id}):
-            yield rest, _PROVIDERS.get(prefix, prefix)
+        if slash and (not is_known or prefix == provider_id or provider_name(prefix) == provider):
+            yield rest, _seller(prefix)
+
+
+def _seller(provider: str) -> str:
+    """Return what genai-prices calls a provider, or knows by a part of it."""
+    name = provider_name(provider)
+    return _PROVIDERS.get(name, name)

@@ -8,6 +8,10 @@ import warnings
 
 import dspy
 import pytest
+from dspy import lm15
+from dspy.clients.cache import Cache
+from langchain_core.caches import InMemoryCache
+from langchain_core.globals import set_llm_cache
 from openinference.instrumentation.dspy import DSPyInstrumentor as OpenInference
 from opentelemetry import trace
 from opentelemetry.instrumentation.genai.dspy import DSPyInstrumentor as Official
@@ -18,6 +22,9 @@ from agentgauge.instrumentors.genai_spans import _framework_of
 from agentgauge.instrumentors.roster import Instrumentation
 from agentgauge.testing import reraise_internal_errors
 from tests.instrumentors.dspy_programs import Engine
+from tests.instrumentors.dspy_programs import instrumented as instrumented_dspy
+from tests.instrumentors.langchain_programs import instrumented as instrumented_langchain
+from tests.instrumentors.langchain_programs import model as langchain_model
 
 STEPS = [
     {"next_thought": "Look.", "next_tool_name": "look_up", "next_tool_args": {"query": "six"}},
@@ -118,6 +125,50 @@ def test_every_call_token_and_run_is_counted_once(beside, spans):
     heard = {span.instrumentation_scope.name for span in spans.get_finished_spans()}
     suppressed = total(beside, "agentgauge_calls_suppressed_total", instrumentor="genai-spans", owner="dspy")
     assert (suppressed > 0) is (len(heard) > 1)  # theirs were seen, and left to ours
+
+
+def by_dspy(fresh, tmp_path, monkeypatch):
+    cache = Cache(
+        enable_disk_cache=False,
+        enable_memory_cache=True,
+        disk_cache_dir=str(tmp_path),
+        disk_size_limit_bytes=None,
+        memory_max_entries=9,
+    )
+    monkeypatch.setattr(dspy, "cache", cache)
+    lm = dspy.LM("fake/fake-1", engine=Engine(usage=lm15.Usage(input_tokens=10, output_tokens=5)), num_retries=0)
+    with instrumented_dspy():
+        for _ in range(3):
+            lm("hello")
+
+
+def by_langchain(fresh, tmp_path, monkeypatch):
+    set_llm_cache(InMemoryCache())
+    try:
+        with instrumented_langchain(fresh):
+            lm = langchain_model()
+            for _ in range(3):
+                lm.invoke("hello")
+    finally:
+        set_llm_cache(None)
+
+
+@pytest.mark.parametrize("ask", [by_dspy, by_langchain])
+def test_answers_from_a_cache_are_counted_alike_by_every_framework(fresh, spans, tmp_path, monkeypatch, ask):
+    ask(fresh, tmp_path, monkeypatch)
+
+    assert total(fresh, "gen_ai_client_operation_duration_seconds_count") == 3
+    assert total(fresh, "agent_lm_cache_hits_total", gen_ai_request_model="fake-1") == 2
+    assert total(fresh, "agent_lm_finish_reasons_total", gen_ai_response_finish_reason="stop") == 1
+    assert total(fresh, "agent_lm_finish_reasons_total") == 1
+    assert total(fresh, "agent_tokens_total", gen_ai_token_type="input") == 10
+    assert total(fresh, "gen_ai_client_token_usage_count", gen_ai_token_type="output") == 1
+    assert total(fresh, "agent_lm_unpriced_calls_total") == 1
+    fresh_one, *hits = (span.attributes for span in spans.get_finished_spans())
+    assert fresh_one["gen_ai.response.finish_reasons"] == ("stop",)
+    for hit in hits:
+        told = {name for name in hit if name.startswith(("gen_ai.response", "gen_ai.usage", "agentgauge."))}
+        assert told == {"gen_ai.response.model", "agentgauge.cache_hit"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import dspy
 import pytest
@@ -11,6 +12,7 @@ from dspy import lm15
 from dspy_programs import Engine, Question, counts, drawn, instrumented, lm_of, tokens
 
 from agentgauge.instrumentors.content import Content
+from agentgauge.instrumentors.dspy_answers import answer_of
 
 MODEL = {"gen_ai_provider_name": "openai", "gen_ai_request_model": "offline"}
 ANSWERED = ("lm", "chat", "openai", "offline", "offline-2026")
@@ -191,6 +193,29 @@ def test_several_candidates_are_one_call_with_all_their_tokens_and_finish_reason
     assert measured.value("agent_lm_finish_reasons_total", gen_ai_response_finish_reason="stop", **MODEL) == 3
 
 
+def test_candidates_of_which_one_tells_no_usage_are_counted_as_far_as_known_and_not_priced(measured):
+    engine = Engine()
+    think = engine.think
+    told = engine.usage
+
+    def forgetful(request):
+        engine.usage = told if engine.served != 1 else lm15.Usage()
+        return think(request)
+
+    engine.think = forgetful
+    priced = measured.recorder.spendings.price
+    measured.recorder.spendings.price = lambda spending: 1.0
+    try:
+        assert len(lm_of(engine)("hello", n=3)) == 3
+        lm_of(engine)("hello")
+
+        assert tokens(measured, gen_ai_request_model="offline")["input"] == 30  # two of the three, and the one
+        assert measured.value("agent_lm_unpriced_calls_total", **MODEL) == 1
+        assert measured.value("agent_cost_usd_total", gen_ai_request_model="offline") == 1.0
+    finally:
+        measured.recorder.spendings.price = priced
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_streamed_program_tells_the_time_to_its_first_chunk(fresh, spans, is_async):
     engine = Engine([{"answer": "one two three"}])
@@ -275,3 +300,28 @@ def test_an_engine_without_asynchronous_counterpart_fails_as_before(measured):
         asyncio.run(lm.acall("hello"))
 
     assert counts(measured) == {("lm", "chat", "openai", "x", "dspy.utils.exceptions.LMUnsupportedFeatureError"): 1}
+
+
+def attempt(usage=(10, 1), cost=None, responses=()):
+    """Make what DSPy knows of an attempt."""
+    told = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=False))
+    return SimpleNamespace(usage=told, cost=cost, responses=responses, raw=None, cache_hit=False, response_model="m", outputs=[])
+
+
+@pytest.mark.parametrize(
+    ("results", "inner", "is_partial"),
+    [
+        ([attempt()], [], False),
+        ([attempt(), attempt()], [], False),
+        ([attempt(), attempt(())], [], True),
+        ([attempt(()), attempt()], [], True),
+        ([attempt((10,)), attempt()], [], True),
+        ([attempt(()), attempt(())], [], False),  # nothing is known: there is nothing to price
+        ([attempt(())], [attempt(), attempt()], False),  # a router is no attempt of its own
+        ([attempt(())], [attempt(), attempt(())], True),
+        ([], [attempt(), attempt(())], True),
+        ([attempt()], [attempt(())], False),  # its own word counts, and that is whole
+    ],
+)
+def test_an_answer_is_partial_where_some_of_its_attempts_tell_their_usage_and_others_do_not(results, inner, is_partial):
+    assert answer_of(results, inner).is_partial is is_partial

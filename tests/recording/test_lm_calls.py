@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.semconv._incubating.attributes.gen_ai_attributes import GenAiProviderNameValues, GenAiSystemValues
 from opentelemetry.trace import SpanKind, StatusCode
 
 from agentgauge import agent, task
 from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.providers import _NAMES, _PROVIDERS, provider_name
 from agentgauge.recording.series import LmName
 from agentgauge.recording.spendings import cost_as_told
 from agentgauge.testing import reraise_internal_errors
@@ -64,6 +66,116 @@ def test_a_cache_hit_of_the_programs_own_spends_nothing(fresh):
     assert fresh.value("agent_tokens_total", **labels, gen_ai_token_type="input") is None
     assert fresh.value("agent_cost_usd_total", **labels) is None
     assert fresh.value("gen_ai_client_operation_duration_seconds_count", **CLIENT) == 1
+
+
+def test_a_cache_hit_tells_who_had_answered_and_nothing_that_was_told_before(fresh, spans):
+    call = begin(fresh)
+    call.note_first_chunk(0.5)
+    answer = Answer(10, 4, 3, 2, 1, "gpt-2", "id-7", ("stop",), cost_usd=0.25)
+    call.note_answer(answer._replace(is_cache_hit=True))
+    call.end()
+
+    answered = {**CLIENT, "gen_ai_response_model": "gpt-2"}
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **answered) == 1
+    assert fresh.value("agent_lm_cache_hits_total", gen_ai_request_model="gpt") == 1
+    told = {sample.name for family in fresh.registry.collect() for sample in family.samples if sample.value}
+    assert not told & {
+        "agent_lm_finish_reasons_total",
+        "agent_tokens_total",
+        "agent_cost_usd_total",
+        "agent_lm_unpriced_calls_total",
+        "gen_ai_client_token_usage_count",
+        "gen_ai_client_operation_time_to_first_chunk_seconds_count",
+    }
+    [span] = spans.get_finished_spans()
+    assert {name: value for name, value in span.attributes.items() if "response" in name or "usage" in name} == {
+        "gen_ai.response.model": "gpt-2"
+    }
+    assert span.attributes["agentgauge.cache_hit"] is True
+
+
+def test_calls_that_wait_as_one_are_as_many_unpriced_calls(fresh):
+    for _ in range(25_000):
+        call = begin(fresh)
+        call.note_answer(Answer(10, 4))
+        call.end()
+    assert len(fresh.recorder.spendings) <= 10_001
+
+    assert fresh.value("agent_lm_unpriced_calls_total", gen_ai_provider_name="openai", gen_ai_request_model="gpt") == 25_000
+
+
+def test_calls_that_wait_as_one_cost_what_they_cost_apart(fresh):
+    fresh.recorder.spendings.price = lambda spending: None if spending.answer.is_partial else spending.answer.tokens
+    try:
+        for number in range(12_000):
+            call = begin(fresh)
+            call.note_answer(Answer(10, 4, is_partial=number % 4 == 0))
+            call.end()
+        labels = {"gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt"}
+        assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt") == 9_000 * 14
+        assert fresh.value("agent_lm_unpriced_calls_total", **labels) == 3_000
+    finally:
+        fresh.recorder.spendings.price = cost_as_told
+
+
+def test_tokens_of_which_a_part_is_untold_are_counted_and_not_priced_but_by_who_was_paid(fresh):
+    fresh.recorder.spendings.price = lambda spending: 1.0
+    try:
+        for cost in (None, 0.25):
+            call = begin(fresh)
+            call.note_answer(Answer(10, 4, cost_usd=cost, is_partial=True))
+            call.end()
+        labels = {"gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt"}
+        assert fresh.value("agent_tokens_total", gen_ai_request_model="gpt", gen_ai_token_type="input") == 20
+        assert fresh.value("agent_cost_usd_total", gen_ai_request_model="gpt") == 0.25
+        assert fresh.value("agent_lm_unpriced_calls_total", **labels) == 1
+    finally:
+        fresh.recorder.spendings.price = cost_as_told
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("openai", "openai"),
+        ("OpenAI", "openai"),
+        ("anthropic", "anthropic"),
+        ("gemini", "gcp.gemini"),
+        ("google_genai", "gcp.gemini"),
+        ("vertex_ai", "gcp.vertex_ai"),
+        ("google_vertexai", "gcp.vertex_ai"),
+        ("google", "gcp.gen_ai"),
+        ("azure", "azure.ai.openai"),
+        ("az.ai.openai", "azure.ai.openai"),
+        ("azure_ai", "azure.ai.inference"),
+        ("bedrock", "aws.bedrock"),
+        ("amazon_bedrock", "aws.bedrock"),
+        ("mistral", "mistral_ai"),
+        ("mistralai", "mistral_ai"),
+        ("cohere_chat", "cohere"),
+        ("groq", "groq"),
+        ("deepseek", "deepseek"),
+        ("perplexity", "perplexity"),
+        ("xai", "x_ai"),
+        ("watsonx", "ibm.watsonx.ai"),
+        ("ollama", "ollama"),
+        ("gcp.vertex.agent", "gcp.vertex.agent"),
+        ("", ""),
+    ],
+)
+def test_a_provider_is_called_as_the_conventions_call_it_whoever_reports(fresh, spans, told, name):
+    LmCall(fresh.recorder, LmName("chat", told, "gpt"), instrumentor="tests").end()
+
+    labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": "gpt"} | ({"gen_ai_provider_name": name} if name else {})
+    assert fresh.value("gen_ai_client_operation_duration_seconds_count", **labels) == 1
+    assert spans.get_finished_spans()[0].attributes.get("gen_ai.provider.name") == (name or None)
+
+
+def test_the_names_of_providers_are_the_conventions_own():
+    conventions = {value.value for value in GenAiProviderNameValues}
+
+    assert set(_PROVIDERS) == conventions
+    assert not set(_NAMES) & conventions
+    assert {provider_name(value.value) for value in GenAiSystemValues} <= conventions
 
 
 def test_a_call_that_fails_after_its_answer_has_spent_its_tokens(fresh):

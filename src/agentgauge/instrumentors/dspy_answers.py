@@ -33,14 +33,13 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
     last = (results or inner)[-1]
     if any(map(_is_cache_hit, results)):
         return Answer(response_model=_text(last.response_model), is_cache_hit=True)
-    spent = asked = results
-    sent, said, read_, written, reasoned = _total(spent)
+    counted = asked = results
+    sent, said, read_, written, reasoned = _total(results)
     if inner and not sent and not said:
-        below = [each for each in inner if not _is_cache_hit(each)]
-        spent = [*results, *below]
+        counted = below = [each for each in inner if not _is_cache_hit(each)]
         # A model that asks others and tells nothing of its own is no attempt of which the cost is missing.
         asked = [*(each for each in results if _cost_of(each) is not None), *below]
-        sent, said, read_, written, reasoned = _total(spent)
+        sent, said, read_, written, reasoned = _total([*results, *below])
     reasons: list[str] = []
     response_id = None
     for result in results:
@@ -56,7 +55,23 @@ def answer_of(results: Sequence[Any], inner: Sequence[Any] = ()) -> Answer:
         response_id=response_id,
         finish_reasons=tuple(reasons),
         cost_usd=sum(costs) if costs and len(costs) == len(asked) else None,  # that of some alone would be taken for that of all
+        is_partial=_is_partial(counted),
     )
+
+
+def _is_partial(results: Sequence[Any]) -> bool:
+    """Tell whether some of several attempts or candidates tell what they used and others do not."""
+    sent: set[bool] = set()
+    said: set[bool] = set()
+    for result in results:
+        if len(result.responses) > 1:  # DSPy adds up what each of them tells
+            told = [(read(each.usage, "input_tokens"), read(each.usage, "output_tokens")) for each in result.responses]
+        else:
+            first, second, *_ = _tokens_of(result.usage)
+            told = [(first, second)]
+        sent.update(count is None for count, _ in told)
+        said.update(count is None for _, count in told)
+    return len(sent) > 1 or len(said) > 1
 
 
 def _answer_of_one(result: Any) -> Answer:
@@ -75,7 +90,8 @@ def _answer_of_one(result: Any) -> Answer:
         response_id = _read_answers(result, several)
         reasons = tuple(several)
     sent, said, read_, written, reasoned = _tokens_of(result.usage)
-    return Answer(sent, said, read_, written, reasoned, model or None, response_id, reasons, _cost_of(result))
+    answer = Answer(sent, said, read_, written, reasoned, model or None, response_id, reasons, _cost_of(result))
+    return answer._replace(is_partial=True) if len(responses) > 1 and _is_partial((result,)) else answer
 
 
 def _cost_of(result: Any) -> float | None:

@@ -7,7 +7,8 @@ import logging
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.instrumentors.wrapping import around
+from agentgauge.errors import is_fault_of_ours, report_internal_error
+from agentgauge.instrumentors.wrapping import around, leave_all
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import span_frames
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from agentgauge.instrumentors.kit import Kit
     from agentgauge.instrumentors.wrapping import Begin, Finish
+    from agentgauge.recording.operation import Operation
     from agentgauge.recording.series import SeriesKind
 
     Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-__all__ = ["current_frame", "is_inside", "is_of_dspy", "measure", "patch_inside", "posing"]
+__all__ = ["begun", "current_frame", "is_inside", "is_of_dspy", "measure", "patch_inside", "posing"]
 
 _logger = logging.getLogger("agentgauge")
 
@@ -43,6 +45,19 @@ def is_inside(kit: Kit, kind: SeriesKind, name: str) -> bool:
 def is_of_dspy(owner: type) -> bool:
     """Tell whether a class is DSPy's own."""
     return owner.__module__.partition(".")[0] == "dspy"
+
+
+def begun(begin: Callable[[], Operation | None], hook: str) -> Operation | None:
+    """Return what ``begin`` begins around what runs here; where a signal handler cuts it off, nothing of it is left."""
+    outer = current_agent.get()
+    try:
+        return begin()
+    except BaseException as fault:
+        leave_all(outer)
+        if not is_fault_of_ours(fault):  # of a signal handler: the call does not begin
+            raise
+        report_internal_error(hook, fault)
+        return None
 
 
 def measure(kit: Kit, owner: Any, name: str, begin: Begin, finish: Finish | None = None) -> None:

@@ -11,7 +11,7 @@ import dspy
 from agentgauge.catalogue import INSTRUMENTOR_CALLS, LM_RETRIES
 from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.instrumentors.dspy_answers import answer_of, input_messages, output_messages
-from agentgauge.instrumentors.dspy_frames import is_of_dspy, patch_inside, posing
+from agentgauge.instrumentors.dspy_frames import begun, is_of_dspy, patch_inside, posing
 from agentgauge.instrumentors.wrapping import around, leave_all
 from agentgauge.recording.answer import Answer
 from agentgauge.recording.call import abandon_call, end_call
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from agentgauge.instrumentors.kit import Kit
     from agentgauge.instrumentors.wrapping import Begin
+    from agentgauge.recording.operation import Operation
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.recorder import Record
 
@@ -295,17 +296,25 @@ class _Measured:
     def __init__(self, context: Any, begin: Callable[[], LmCall | None]) -> None:
         self._context = context
         self._begin = begin
-        self._call: LmCall | None = None
+        self._call: Operation | None = None
 
     def __enter__(self) -> Any:
         entered = self._context.__enter__()
-        with contain_internal_errors("dspy_lm"):
-            self._call = self._begin()
+        try:
+            self._call = begun(self._begin, "dspy_lm")
+        except BaseException as error:  # of a signal handler
+            self._context.__exit__(type(error), error, error.__traceback__)
+            raise
         return entered
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> Any:
         if self._call is not None:
-            self._call.end(error)
+            try:
+                self._call.end(error)
+            except BaseException as cut:  # of a signal handler
+                self._call.abandon()
+                self._context.__exit__(type(cut), cut, cut.__traceback__)
+                raise
         return self._context.__exit__(kind, error, trace)
 
 

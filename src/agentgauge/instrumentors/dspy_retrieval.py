@@ -11,8 +11,9 @@ import dspy
 
 from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.dspy_answers import read
-from agentgauge.instrumentors.dspy_frames import current_frame, is_inside, measure, patch_inside, posing
+from agentgauge.instrumentors.dspy_frames import begun, current_frame, is_inside, measure, patch_inside, posing
 from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.operation import forsake
 from agentgauge.recording.series import LmName, SeriesKind
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class _EmbeddingCall(LmCall):
         super().__init__(kit.recorder, lm, instrumentor=kit.name, parent=parent)
         if not self.is_suppressed:
             self._way_back = _current_call.set(self)
+
+    def abandon(self) -> None:
+        """Leave nothing open of it."""
+        super().abandon()
+        if _current_call.get() is self:
+            _current_call.set(None)
 
     def note_request(self) -> None:
         """Note that the model itself is asked."""
@@ -80,7 +87,13 @@ def instrument(kit: Kit) -> None:
 
     def begin_embedding(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> LmCall:
         parent = None if current_frame() is not None else waiting.first(args[0])
-        return _EmbeddingCall(kit, args[0].model, parent)
+        call = _EmbeddingCall.__new__(_EmbeddingCall)
+        try:
+            _EmbeddingCall.__init__(call, kit, args[0].model, parent)
+        except BaseException:
+            forsake(call)
+            raise
+        return call
 
     def begin_retrieval(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
         return _begin_retrieval(kit, args, kwargs)
@@ -119,21 +132,26 @@ def _waiting_for(kit: Kit, waiting: _Waiting, call: Callable[..., Any]) -> Calla
 
     @functools.wraps(call)
     def retrieving(*args: Any, **kwargs: Any) -> Any:
-        operation = None
-        with contain_internal_errors(kit.name):
-            operation = _begin_retrieval(kit, args, kwargs)
-            if operation is not None:
-                waiting[operation] = args[0].embedder
+        operation = begun(lambda: _begin_retrieval(kit, args, kwargs), kit.name)
         if operation is None:
             return call(*args, **kwargs)
         try:
+            waiting[operation] = getattr(args[0] if args else None, "embedder", None)
             result = call(*args, **kwargs)
         except BaseException as error:
-            waiting.pop(operation, None)
-            operation.end(error)
+            try:
+                waiting.pop(operation, None)
+                operation.end(error)
+            except BaseException:  # of a signal handler
+                operation.abandon()
+                raise
             raise
-        waiting.pop(operation, None)
-        operation.end()
+        try:
+            waiting.pop(operation, None)
+            operation.end()
+        except BaseException:  # of a signal handler
+            operation.abandon()
+            raise
         return result
 
     return posing(retrieving, call)

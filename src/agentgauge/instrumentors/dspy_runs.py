@@ -11,7 +11,7 @@ from opentelemetry import context as context_api
 
 from agentgauge.catalogue import AGENT, PARSE_FAILURES
 from agentgauge.errors import contain_internal_errors
-from agentgauge.instrumentors.dspy_frames import is_inside, measure, patch_inside, posing
+from agentgauge.instrumentors.dspy_frames import begun, is_inside, measure, patch_inside, posing
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
 from agentgauge.recording.site import current_agent
@@ -79,18 +79,23 @@ def _around_compile(compile_: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compile(compile_: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    operation = None
-    with contain_internal_errors("dspy"):
-        if _active:
-            operation = _begin_workflow(_active[-1], f"{type(args[0]).__name__}.compile")
+    operation = begun(lambda: _begin_workflow(_active[-1], f"{type(args[0]).__name__}.compile") if _active else None, "dspy")
     if operation is None:
         return compile_(*args, **kwargs)
     try:
         compiled = compile_(*args, **kwargs)
     except BaseException as error:
-        operation.end(error)
+        try:
+            operation.end(error)
+        except BaseException:  # of a signal handler
+            operation.abandon()
+            raise
         raise
-    operation.end()
+    try:
+        operation.end()
+    except BaseException:  # of a signal handler
+        operation.abandon()
+        raise
     return compiled
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import SpanProcessor
 
 from agentgauge.catalogue import SAMPLED_TRACES
-from agentgauge.errors import contain_internal_errors, report_internal_error
+from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.instrumentors.provider_hook import ProviderHook, sampled_share, unsampled_reason
 from agentgauge.instrumentors.span_operations import OpenSpan, deeper, place_of, seconds_ago
 from agentgauge.instrumentors.span_shapes import failure_of_span, shape_of
@@ -142,7 +142,11 @@ class SpanListener(SpanProcessor):
             opened.let_go()
             if self._is_closing:
                 self._leave_when_done()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        except BaseException as fault:
+            if opened.operation is not None:
+                opened.operation.abandon()
+            if not is_fault_of_ours(fault):  # of a signal handler
+                raise
             report_internal_error("genai_spans", fault)
 
     def shutdown(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.lm_call import LmCall
-from agentgauge.recording.operation import Operation
+from agentgauge.recording.operation import Operation, forsake
 from agentgauge.recording.patching import patch
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agentgauge.recording.series import LmName, SeriesKind
 
 __all__ = ["Kit"]
+
+_NO_OPTIONS: dict[str, Any] = {}  # no proxy: this is unpacked at every call, in no time if it is a dictionary
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,35 @@ class Kit:
         """The labels of its self-observation."""
         return ((INSTRUMENTOR, self.name),)
 
-    def begin(self, kind: SeriesKind, name: str, **options: Any) -> Operation:
-        """Begin an operation; the options are those of ``Operation``."""
-        return Operation(self.recorder, kind, name, instrumentor=self.name, **options)
+    def begin(self, kind: SeriesKind, name: str, known: dict[str, Any] = _NO_OPTIONS, /, **options: Any) -> Operation:
+        """Begin an operation.
 
-    def begin_lm(self, lm: LmName, **options: Any) -> LmCall:
-        """Begin the call of a language model; the options are those of ``Operation``."""
-        return LmCall(self.recorder, lm, instrumentor=self.name, **options)
+        A signal handler that raises never comes between its beginning and its return to a caller that writes no ``**``: CPython
+        3.11 looks for signals after a call with these.
+
+        Args:
+            kind: What it is.
+            name: What it is called.
+            known: Options in a dictionary, for callers that have them in one.
+            options: Those of ``Operation``.
+        """
+        operation = Operation.__new__(Operation)
+        try:
+            Operation.__init__(operation, self.recorder, kind, name, instrumentor=self.name, **known, **options)
+        except BaseException:
+            forsake(operation)
+            raise
+        return operation
+
+    def begin_lm(self, lm: LmName, known: dict[str, Any] = _NO_OPTIONS, /, **options: Any) -> LmCall:
+        """Begin the call of a language model; see ``begin``."""
+        call = LmCall.__new__(LmCall)
+        try:
+            LmCall.__init__(call, self.recorder, lm, instrumentor=self.name, **known, **options)
+        except BaseException:
+            forsake(call)
+            raise
+        return call
 
     def leave_to_decorator(self, kind: SeriesKind) -> None:
         """Count a call as suppressed that a decorator of agentgauge counts."""

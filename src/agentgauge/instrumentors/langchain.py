@@ -312,7 +312,8 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
         run = self.runs.open(run_id, parent_run_id)
         if kind is not None:
             options |= placed(run.around)
-            run.be(self._kit.begin_lm(name, **options) if kind is SeriesKind.LM else self._kit.begin(kind, name, **options))
+            operation = self._kit.begin_lm(name, options) if kind is SeriesKind.LM else self._kit.begin(kind, name, options)
+            run.operation = run.around = operation  # no call is between, in which a signal handler could lose it
         return run
 
     def _note_content(self, run: Run | None, name: str, make: Callable[[], Any]) -> None:

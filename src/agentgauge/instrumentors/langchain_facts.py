@@ -33,15 +33,6 @@ _AGENT_NODES = frozenset(("agent", "model"))
 """The nodes in which the graphs of ``create_react_agent`` and ``create_agent`` call their model."""
 
 _MOST_FRAMES = 16
-_PROVIDERS = {  # LangSmith's names for those that OpenTelemetry's conventions call otherwise
-    "azure": "azure.ai.openai",
-    "google_genai": "gcp.gemini",
-    "google_vertexai": "gcp.vertex_ai",
-    "amazon_bedrock": "aws.bedrock",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "xai": "x_ai",
-}
 
 
 class Place(NamedTuple):
@@ -159,7 +150,7 @@ def lm_name(operation: str, metadata: Mapping[str, Any], parameters: Mapping[str
     """Name the call of a model by what LangChain tells of it."""
     provider = str(metadata.get("ls_provider") or "")
     model = metadata.get("ls_model_name") or parameters.get("model") or parameters.get("model_name") or ""
-    return LmName(operation, _PROVIDERS.get(provider, provider), str(model))
+    return LmName(operation, provider, str(model))
 
 
 def answer_of(result: Any, *, is_cache_hit: bool = False) -> Answer:

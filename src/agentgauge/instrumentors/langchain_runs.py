@@ -55,10 +55,6 @@ class Run:
         self.is_open = True
         self.begun = _begun.get()
 
-    def be(self, operation: Operation) -> None:
-        """Be counted as that."""
-        self.operation = self.around = operation
-
 
 class Runs:
     """The runs that are open, by id."""

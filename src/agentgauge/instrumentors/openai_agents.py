@@ -224,7 +224,8 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
     def on_trace_start(self, trace: Any) -> None:
         """Begin a workflow."""
         with contain_internal_errors("openai_agents"):
-            self._keep(trace.trace_id, _Open(None, self._kit.begin(SeriesKind.WORKFLOW, trace.name, **placed(None))))
+            operation = self._kit.begin(SeriesKind.WORKFLOW, trace.name, placed(None))
+            self._keep(trace.trace_id, _Open(None, operation))
 
     def on_trace_end(self, trace: Any) -> None:
         """End it."""
@@ -235,7 +236,8 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
         """Begin what the span is."""
         with contain_internal_errors("openai_agents"):
             around = self._around(span)
-            self._keep(_key(span), _Open(around, self._begin(span.span_data, around)))
+            operation = self._begin(span.span_data, around)
+            self._keep(_key(span), _Open(around, operation))
 
     def on_span_end(self, span: Any) -> None:
         """End it."""
@@ -292,18 +294,18 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
         place = placed(around)
         match data.type:
             case "agent":
-                return self._kit.begin(SeriesKind.RUN, "run", agent=data.name, **place)
+                return self._kit.begin(SeriesKind.RUN, "run", place, agent=data.name)
             case "task" if around is None:  # without a trace the run is the workflow
-                return self._kit.begin(SeriesKind.WORKFLOW, data.name, **place)
+                return self._kit.begin(SeriesKind.WORKFLOW, data.name, place)
             case "turn":
-                return self._kit.begin(SeriesKind.TASK, "turn", **place)
+                return self._kit.begin(SeriesKind.TASK, "turn", place)
             case "guardrail":
-                return self._kit.begin(SeriesKind.TASK, data.name, **place)
+                return self._kit.begin(SeriesKind.TASK, data.name, place)
             case "function":
                 return self._begin_tool(data, place)
             case "generation" | "response" if not is_in_own_call():
                 provider_name = "openai" if data.type == "response" else ""
-                return self._kit.begin_lm(LmName("chat", provider_name, getattr(data, "model", None) or ""), **place)
+                return self._kit.begin_lm(LmName("chat", provider_name, getattr(data, "model", None) or ""), place)
         return None
 
     def _begin_tool(self, data: Any, place: dict[str, Any]) -> Operation | None:
@@ -312,7 +314,7 @@ class _Processor(TracingProcessor):  # type: ignore[misc]  # mypy does not look 
         if is_decorated:
             self._kit.leave_to_decorator(SeriesKind.TOOL)
             return None
-        return self._kit.begin(SeriesKind.TOOL, data.name, arguments=arguments, **place)
+        return self._kit.begin(SeriesKind.TOOL, data.name, place, arguments=arguments)
 
     def _note_failed_agent(self, span: Any, open_: _Open) -> None:
         """Let the workflow fail with an agent whose error the SDK raises only where its stream is read."""

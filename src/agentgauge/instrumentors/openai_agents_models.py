@@ -71,7 +71,7 @@ class Models:
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LmCall | None:
         with contain_internal_errors("openai_agents_model"):
             if not is_in_own_call():  # a subclass that asks its base class makes one call
-                call = self._kit.begin_lm(lm_name(model), **placed(self._find_current()))
+                call = self._kit.begin_lm(lm_name(model), placed(self._find_current()))
                 try:
                     if self._is_kept(args, kwargs):
                         instructions, asked = _argument("system_instructions", args, kwargs), _argument("input", args, kwargs)

@@ -14,7 +14,7 @@ from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.span_shapes import answer_of, attributes_of, first_chunk_of, lm_name_of, shape_of
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import LmCall
-from agentgauge.recording.operation import Operation, fingerprint_of
+from agentgauge.recording.operation import Operation, fingerprint_of, forsake
 from agentgauge.recording.outcome import Failure
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.series import SeriesKind
@@ -243,9 +243,23 @@ class OpenSpan:
     def _operate(self, recorder: Recorder, shape: Shape, instrumentor: str, attributes: Mapping[str, Any]) -> None:
         options = {"instrumentor": instrumentor, "agent": shape.agent or None, "start": self.start}
         if shape.kind is not SeriesKind.LM:
-            self.operation = _SpanOperation(recorder, shape.kind, shape.name, self.around, arguments=shape.arguments, **options)
+            begun = _SpanOperation.__new__(_SpanOperation)
+            try:
+                _SpanOperation.__init__(
+                    begun, recorder, shape.kind, shape.name, self.around, arguments=shape.arguments, **options
+                )
+            except BaseException:
+                forsake(begun)
+                raise
+            self.operation = begun
             return
-        self.operation = call = _SpanLmCall(recorder, lm_name_of(shape, attributes), self.around, **options)
+        call = _SpanLmCall.__new__(_SpanLmCall)
+        try:
+            _SpanLmCall.__init__(call, recorder, lm_name_of(shape, attributes), self.around, **options)
+        except BaseException:
+            forsake(call)
+            raise
+        self.operation = call
         with contain_internal_errors("genai_spans"):  # the call has begun, and must end whatever it says of its answer
             call.note_answer(answer_of(attributes))
             first_chunk = first_chunk_of(attributes)

@@ -69,13 +69,6 @@ _OPENINFERENCE_KINDS = {
 }
 _NO_TOOLS = {"(merged)", "(merged tools)"}  # Google ADK's span for the answers of tools that have spans of their own
 
-_RENAMED_PROVIDERS = {
-    "az.ai.inference": "azure.ai.inference",
-    "az.ai.openai": "azure.ai.openai",
-    "gemini": "gcp.gemini",
-    "vertex_ai": "gcp.vertex_ai",
-    "xai": "x_ai",
-}
 _PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
 _MODEL = ("llm.model_name", "embedding.model_name")
 _AGENT = ("gen_ai.agent.name", "agent.name")
@@ -189,9 +182,8 @@ def _subject(name: str, operation: str | None = None) -> str:
 
 def lm_name_of(shape: Shape, attributes: Attributes) -> LmName:
     """Return how the LM call is called."""
-    provider = _text(attributes, _PROVIDER).lower()
     model = _text(attributes, ("gen_ai.request.model", "llm.request.model")) or _asked_model(attributes)
-    return LmName(shape.name, _RENAMED_PROVIDERS.get(provider, provider), model or _text(attributes, _MODEL))
+    return LmName(shape.name, _text(attributes, _PROVIDER), model or _text(attributes, _MODEL))
 
 
 def _asked_model(attributes: Attributes) -> str:

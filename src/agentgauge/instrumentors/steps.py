@@ -56,9 +56,17 @@ class Steps:
             try:
                 result = function(first, *args, **kwargs)
             except BaseException as error:
-                self._end(record, error)
+                try:
+                    end_call(self._recorder, record, None, None, error)
+                except BaseException:  # of a signal handler
+                    abandon_call(record, None)
+                    raise
                 raise
-            self._end(record)
+            try:
+                end_call(self._recorder, record, None, None)
+            except BaseException:  # of a signal handler
+                abandon_call(record, None)
+                raise
             return result
 
         async def step_of_coroutine(first: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -68,9 +76,17 @@ class Steps:
             try:
                 result = await function(first, *args, **kwargs)
             except BaseException as error:
-                self._end(record, error)
+                try:
+                    end_call(self._recorder, record, None, None, error)
+                except BaseException:  # of a signal handler
+                    abandon_call(record, None)
+                    raise
                 raise
-            self._end(record)
+            try:
+                end_call(self._recorder, record, None, None)
+            except BaseException:  # of a signal handler
+                abandon_call(record, None)
+                raise
             return result
 
         is_coroutine = inspect.iscoroutinefunction(inspect.unwrap(function))
@@ -111,10 +127,3 @@ class Steps:
                 raise
             report_internal_error("start", fault)
         return record
-
-    def _end(self, record: Record, error: BaseException | None = None) -> None:
-        try:
-            end_call(self._recorder, record, None, None, error)
-        except BaseException:  # of a signal handler
-            abandon_call(record, None)
-            raise

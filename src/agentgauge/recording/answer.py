@@ -23,6 +23,8 @@ class Answer(NamedTuple):
         finish_reasons: Why each choice ended, such as ``stop``.
         cost_usd: What it cost, where the framework knows that.
         is_cache_hit: Whether a cache of the program's own answered: then nothing was spent.
+        is_partial: Whether a part of what was used is not told, as by one of several attempts: the tokens are counted as far as
+            they are known, and their price is not taken for that of the call.
     """
 
     input_tokens: int | None = None
@@ -35,11 +37,16 @@ class Answer(NamedTuple):
     finish_reasons: tuple[str, ...] = ()
     cost_usd: float | None = None
     is_cache_hit: bool = False
+    is_partial: bool = False
 
     def plus(self, other: Answer) -> Answer:
         """Return the tokens and costs of both, of what else is told that of this one."""
         sums = {name: _sum(getattr(self, name), getattr(other, name)) for name in _SUMMED}
         return self._replace(**sums)
+
+    def as_counted(self) -> Answer:
+        """Return what counts of it: of what a cache gave again, no more than who had answered."""
+        return Answer(response_model=self.response_model, is_cache_hit=True) if self.is_cache_hit else self
 
     @property
     def tokens(self) -> int:

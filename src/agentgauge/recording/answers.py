@@ -83,14 +83,14 @@ class Answers(deque[Ended]):
         labels = known.get(key)
         if labels is None:
             labels = known[key] = _Labels(lm, agent, agents)
+        if answer.is_cache_hit:  # nothing else: a model made and ended that answer when it was new
+            values[catalogue.LM_CACHE_HITS, labels.own].append(1)
+            return
         if first_chunk_seconds is not None:
             values[catalogue.TIME_TO_FIRST_CHUNK, labels.client].append(first_chunk_seconds)
         for reason in answer.finish_reasons:
             finish = (*labels.model, ("gen_ai_response_finish_reason", clean_label(reason)))
             values[catalogue.LM_FINISHES, finish].append(1)
-        if answer.is_cache_hit:
-            values[catalogue.LM_CACHE_HITS, labels.own].append(1)
-            return
         for index in range(len(_KINDS)):
             tokens = answer[index]
             if tokens is None:

@@ -11,6 +11,7 @@ from agentgauge.recording.answer import Answer
 from agentgauge.recording.answers import Ended
 from agentgauge.recording.operation import Operation
 from agentgauge.recording.points import clean_label
+from agentgauge.recording.providers import provider_name
 from agentgauge.recording.recorder import TARGET
 from agentgauge.recording.series import LmName, SeriesKind
 
@@ -28,8 +29,8 @@ _NOTHING_TOLD = Answer()
 
 @lru_cache(maxsize=1024)
 def clean_lm_name(operation: str, provider: str, request_model: str, response_model: str = "") -> LmName:
-    """Return an ``LmName`` whose parts are fit for labels."""
-    return LmName(*map(clean_label, (operation, provider, request_model, response_model)))
+    """Return an ``LmName`` whose parts are fit for labels, and whose provider is called as the conventions call it."""
+    return LmName(*map(clean_label, (operation, provider_name(provider), request_model, response_model)))
 
 
 def count_answer(
@@ -79,7 +80,7 @@ class LmCall(Operation):
 
     def note_answer(self, answer: Answer) -> None:
         """Note what the model answered; the last one counts, when the call ends."""
-        self._answer = answer
+        self._answer = answer.as_counted()
 
     def end(self, error: BaseException | None = None, failure: Failure | None = None, *, end: float | None = None) -> None:
         """End it; what was answered is counted, also where the call failed after it."""
@@ -104,6 +105,6 @@ class LmCall(Operation):
             "gen_ai.usage.cache_read.input_tokens": answer.cache_read_tokens,
             "gen_ai.usage.cache_write.input_tokens": answer.cache_write_tokens,
             "gen_ai.usage.reasoning.output_tokens": answer.reasoning_tokens,
-            "gen_ai.response.time_to_first_chunk": self._first_chunk_seconds,
+            "gen_ai.response.time_to_first_chunk": None if answer.is_cache_hit else self._first_chunk_seconds,
             "agentgauge.cache_hit": answer.is_cache_hit or None,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import Target
 
-__all__ = ["Operation", "fingerprint_of"]
+__all__ = ["Operation", "fingerprint_of", "forsake"]
 
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _MOST_PARTS = 2_000
@@ -178,6 +179,16 @@ class Operation(Call):
     def seconds_since_start(self) -> float:
         """Return how long it has been going on."""
         return 0.0 if self._record is None else self._recorder.clock() - self._record[START]
+
+
+def forsake(operation: Operation) -> None:
+    """Leave nothing open of an operation that a signal handler cut off from whoever would end it, however far it had come.
+
+    The handler may come when ``__init__`` has returned and before anybody holds what it made: CPython looks for signals there. So
+    who has to be sure makes it with ``__new__``, and calls ``__init__`` where an exception leads here.
+    """
+    with suppress(AttributeError):  # it had not so much as begun to begin
+        operation.abandon()
 
 
 @lru_cache(maxsize=64)

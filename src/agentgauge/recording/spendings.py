@@ -23,7 +23,7 @@ _MOST_WAITING = 10_000
 
 
 class Spending(NamedTuple):
-    """What one LM call used.
+    """What one LM call used, or several that wait as one.
 
     Attributes:
         answer: The tokens, and the cost where the framework knows it.
@@ -32,6 +32,7 @@ class Spending(NamedTuple):
         model_labels: The labels of these two, as far as they are known.
         cost_labels: Those of ``agent_cost_usd_total``: whose call it was, and the model.
         agents: The agents whose runs it is in, each once.
+        calls: How many calls it is.
     """
 
     answer: Answer
@@ -40,6 +41,7 @@ class Spending(NamedTuple):
     model_labels: Labels
     cost_labels: Labels
     agents: tuple[str, ...]
+    calls: int = 1
 
 
 class Spendings(deque[Spending]):
@@ -60,16 +62,21 @@ class Spendings(deque[Spending]):
             self._join()
 
     def _join(self) -> None:
-        joined: dict[tuple[Any, ...], Answer] = {}
+        joined: dict[tuple[Any, ...], Spending] = {}
         for _ in range(len(self)):
             try:
-                answer, *rest = self.popleft()
+                spending = self.popleft()
             except IndexError:  # another thread drains
                 break
+            answer, *rest, calls = spending
             untold = answer.cost_usd is None, answer.input_tokens is None, answer.output_tokens is None
-            key = (answer.response_model, untold, *rest)
-            joined[key] = answer if key not in joined else joined[key].plus(answer)
-        self.extend(Spending(answer, *key[2:]) for key, answer in joined.items())
+            key = (answer.response_model, answer.is_partial, untold, *rest)
+            known = joined.get(key)
+            if known is None:
+                joined[key] = spending
+            else:
+                joined[key] = known._replace(answer=known.answer.plus(answer), calls=known.calls + calls)
+        self.extend(joined.values())
 
     def settle(self, recorder: Recorder) -> None:
         """Price all that wait, and count what they cost."""
@@ -81,9 +88,9 @@ class Spendings(deque[Spending]):
                 break
             cost = None
             with contain_internal_errors("price"):
-                cost = self.price(spending)
+                cost = cost_as_told(spending) if spending.answer.is_partial else self.price(spending)
             if cost is None:
-                costs[catalogue.LM_UNPRICED, spending.model_labels] += 1
+                costs[catalogue.LM_UNPRICED, spending.model_labels] += spending.calls
                 continue
             costs[catalogue.COST, spending.cost_labels] += cost
             for agent in spending.agents:
