@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from agentgauge.errors import contained_errors
 from agentgauge.recording import recorder as recorder_module
 from agentgauge.recording import tracing
+from agentgauge.recording.admission import Admission
 from agentgauge.recording.outcome import failure_of
 from agentgauge.recording.points import clean_label, label_text
 from agentgauge.recording.recorder import Recorder
@@ -33,8 +34,8 @@ class InjectedError(Exception):
 
 METHODS = {
     "target lookup": (Site, "enter"),
-    "admission": (Recorder, "admit"),
-    "tracked target": (Recorder, "tracked_target"),
+    "admission": (Admission, "admit"),
+    "tracked target": (Admission, "tracked_target"),
     "observation": (Recorder, "observe"),
     "relief": (Recorder, "relieve"),
     "lock": (Recorder, "_hold_and"),
@@ -229,7 +230,7 @@ class Bench:
 
 def _filler(recorder: Recorder):
     """Return what makes the buffer so long that every call tries to drain it."""
-    target = recorder.tracked_target("", "filler", is_entry=False, objective=None)
+    target = recorder.admission.tracked_target("", "filler", is_entry=False, objective=None)
     return lambda: recorder.buffer.extend([[target, 0.0, 0.0, None]] * 2_000)
 
 

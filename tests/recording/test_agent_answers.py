@@ -31,7 +31,7 @@ def test_health_counts_errors_and_timeouts_against_successes_and_leaves_the_canc
 
 
 def test_failures_within_the_objective_cost_no_points(desk):
-    desk.recorder.tracked_target("clerk", "file", is_entry=True, objective=Objective(success_ratio=0.5))
+    desk.recorder.admission.tracked_target("clerk", "file", is_entry=True, objective=Objective(success_ratio=0.5))
     desk.do(2)
     desk.do(2, category="RateLimit")
     assert desk.metrics.get_health_metrics().score == 100.0

@@ -75,7 +75,7 @@ def the_append_fails(fresh, set_provider, monkeypatch):
 
 
 def the_target_cannot_be_found(fresh, set_provider, monkeypatch):
-    monkeypatch.setattr(fresh.recorder, "admit", fail)
+    monkeypatch.setattr(fresh.recorder.admission, "admit", fail)
     return {"start"}
 
 

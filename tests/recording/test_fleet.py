@@ -27,13 +27,13 @@ class Yard:
         self.recorder = Recorder(clock=self.clock, wall_clock=self.clock)
 
     def call(self, agent_name, name="work", *, seconds=1.0, outcome=None, error_type="Broken", count=1, objective=None):
-        target = self.recorder.tracked_target(agent_name, name, is_entry=True, objective=objective)
+        target = self.recorder.admission.tracked_target(agent_name, name, is_entry=True, objective=objective)
         failure = None if outcome is None else Failure(outcome, error_type)
         for _ in range(count):
             self.recorder.append([target, self.clock(), self.clock() + seconds, (failure, None)])
 
     def start(self, agent_name, name="work"):
-        target = self.recorder.tracked_target(agent_name, name, is_entry=True, objective=None)
+        target = self.recorder.admission.tracked_target(agent_name, name, is_entry=True, objective=None)
         self.recorder.append([target, self.clock(), None, None])
 
     def fleet(self):

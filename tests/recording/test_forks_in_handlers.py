@@ -63,7 +63,7 @@ def test_a_child_that_goes_on_in_the_middle_of_a_first_call_counts_its_later_cal
         pids = []
         signal.signal(signal.SIGUSR1, lambda *_: pids.append(os.fork()))
         recorder = default_recorder()
-        find = recorder.target
+        find = recorder.admission.target
 
         def find_and_interrupt(*args, **kwargs):
             target = find(*args, **kwargs)
@@ -75,7 +75,7 @@ def test_a_child_that_goes_on_in_the_middle_of_a_first_call_counts_its_later_cal
         def work():
             return 1
 
-        recorder.target = find_and_interrupt
+        recorder.admission.target = find_and_interrupt
         for _ in range(10):
             work()
         count = value(COUNT, agent_task="work", outcome="success")

@@ -363,7 +363,7 @@ def test_what_is_counted_keeps_no_frame_alive(fresh):
     assert not [value for table in tables for labels in table for _, value in labels if isinstance(value, Frame)]
     assert not [name for _, name in fresh.recorder.counted_by_run if isinstance(name, Frame)]
     assert not [agent for table in fresh.recorder.series.values() for agent, _ in table if isinstance(agent, Frame)]
-    assert not [agent for agent, _, _ in fresh.recorder._tracked if isinstance(agent, Frame)]
+    assert not [agent for agent, _, _ in fresh.recorder.admission._tracked if isinstance(agent, Frame)]
     for function in (step, search, answer):
         site = function.__agentgauge_site__
         assert not [key for key in (*site.targets, *(agent for agent, _ in site.entries)) if isinstance(key, Frame)]

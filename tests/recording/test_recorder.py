@@ -352,7 +352,7 @@ def test_wall_clock_times_have_one_fixed_offset():
     wall = iter([5_000.0])
     recorder = Recorder(clock=lambda: 20.0, wall_clock=lambda: next(wall))
     registry.register(RecorderCollector(recorder))
-    target = recorder.tracked_target("scout", "work", is_entry=False, objective=None)
+    target = recorder.admission.tracked_target("scout", "work", is_entry=False, objective=None)
     recorder.append([target, 15.0, None, None])
 
     labels = {"gen_ai_agent_name": "scout", "agent_task": "work"}

@@ -42,7 +42,7 @@ def test_ten_thousand_names_leave_bounded_tables_and_right_totals(fresh):
     limit = fresh.recorder.series_limit
     assert len(fresh.recorder.series[SeriesKind.TASK]) <= limit + 1
     assert len(fresh.recorder.series[SeriesKind.RUN]) <= limit + 1
-    assert len(fresh.recorder._tracked) <= limit
+    assert len(fresh.recorder.admission._tracked) <= limit
     assert fresh.value(COUNT, gen_ai_agent_name="other", agent_task="other", outcome="success") == 10_000 - limit
     assert total(fresh, COUNT) == 10_000
     assert total(fresh, "gen_ai_invoke_agent_duration_seconds_count") == 10_000

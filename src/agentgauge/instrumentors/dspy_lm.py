@@ -93,7 +93,7 @@ class _PlainCall:
         frame = self._frame = Frame.enter(current, SeriesKind.LM, lm.operation, str(current), kit.name)
         frame.call = self
         recorder.observe(INSTRUMENTOR_CALLS, kit.labels, 1)
-        target = recorder.known_target(SeriesKind.LM, "", lm, is_entry=False)
+        target = recorder.admission.known_target(SeriesKind.LM, "", lm, is_entry=False)
         record: Record = [target, recorder.clock(), None, None]
         self._record = record
         self._token = current_agent.set(frame)

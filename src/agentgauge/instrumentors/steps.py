@@ -113,7 +113,7 @@ class Steps:
                 self._targets = {}
             target = self._targets.get((name, current))
             if target is None:
-                target = recorder.known_target(SeriesKind.TASK, str(current), name, is_entry=False)
+                target = recorder.admission.known_target(SeriesKind.TASK, str(current), name, is_entry=False)
                 if len(self._targets) < recorder.series_limit:
                     self._targets[name, str(current)] = target
             recorder.observe(INSTRUMENTOR_CALLS, self._labels, 1)

@@ -179,7 +179,7 @@ class AgentMetricsCollector:
         size = None if input_size_bytes is None else self._intake.number("input_size_bytes", input_size_bytes)
         recorder = self._recorder
         is_run = current_agent.get() != self._agent
-        target = recorder.tracked_target(self._agent, name, is_entry=is_run, objective=None)
+        target = recorder.admission.tracked_target(self._agent, name, is_entry=is_run, objective=None)
         record = [target, recorder.clock(), None, None]
         if not self._ledger.open(key, OpenTask(name, int(size or 0), record)):
             self._intake.complain("duplicate", "task %s was started while it is open; the first start counts", key)

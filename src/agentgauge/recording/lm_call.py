@@ -42,7 +42,7 @@ def count_answer(
     if answer.response_model:
         lm = clean_lm_name(lm[0], lm[1], lm[2], answer.response_model)
         if record is not None:
-            record[TARGET] = recorder.known_target(SeriesKind.LM, "", lm, is_entry=False)
+            record[TARGET] = recorder.admission.known_target(SeriesKind.LM, "", lm, is_entry=False)
     if frame is not None and frame.run is not None:
         frame.note_lm_call(answer.tokens)
     agent, agents = ("", ()) if frame is None else (str(frame), frame.agents)

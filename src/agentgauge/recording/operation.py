@@ -220,7 +220,7 @@ def _target_and_frame(
     is_run = kind is SeriesKind.RUN and inside != current
     series_kind = SeriesKind.TASK if kind is SeriesKind.RUN else kind
     series_agent = "" if kind is SeriesKind.WORKFLOW or kind is SeriesKind.LM else inside
-    target = recorder.known_target(series_kind, series_agent, name, is_entry=is_run)
+    target = recorder.admission.known_target(series_kind, series_agent, name, is_entry=is_run)
     frame_kind = SeriesKind.RUN if is_run else series_kind
     frame_name = name.operation if isinstance(name, LmName) else inside if is_run else clean_label(name)
     return target, Frame.enter(current, frame_kind, frame_name, inside, instrumentor)

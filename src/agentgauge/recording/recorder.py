@@ -15,10 +15,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
+from agentgauge.recording.admission import Admission
 from agentgauge.recording.answers import Answers
 from agentgauge.recording.cells import Cells
 from agentgauge.recording.points import Exemplar, HistogramPoint
-from agentgauge.recording.series import CallSeries, LmName, SeriesKind, Target
+from agentgauge.recording.series import CallSeries, SeriesKind
 from agentgauge.recording.spendings import Spendings
 
 if TYPE_CHECKING:
@@ -28,16 +29,14 @@ if TYPE_CHECKING:
     from agentgauge.recording.answers import Ended
     from agentgauge.recording.points import Labels
     from agentgauge.recording.series import Child
-    from agentgauge.targets import Objective
 
-__all__ = ["OTHER", "SOFT_LIMIT", "Buffer", "Record", "Recorder"]
+__all__ = ["SOFT_LIMIT", "Buffer", "Record", "Recorder"]
 
 Record = list[Any]
 """One call: target, start, end (None while it runs), and its ending: failure and span context, None for most successes."""
 
 TARGET, START, END, ENDING = range(4)
 
-OTHER = "other"
 SOFT_LIMIT = 512  # fewer than the 700 new objects that start a garbage collection: successful calls cause none
 HARD_LIMIT = 65_536
 _BATCH = 2_048
@@ -103,7 +102,8 @@ class Recorder:
         lock: Any = threading.RLock()
         self.lock = lock
         self._is_held_here: Callable[[], bool] = lock._is_owned  # noqa: SLF001 - what threading.Condition asks, too
-        self.series: dict[SeriesKind, dict[tuple[str, str | LmName], CallSeries]] = {kind: {} for kind in SeriesKind}
+        self.admission = Admission(self)
+        self.series = self.admission.series
         self.cells = Cells()
         self.observations: deque[tuple[Family, Labels, float]] = deque()
         self.spendings.clear()
@@ -121,59 +121,13 @@ class Recorder:
             self.note_overhead(part, 0.0)
         self._folded_since_rescan = 0
         self._left_to_rescan = 0
-        self._tracked: dict[tuple[str, str, bool], Target] = {}
-        self.known_targets: dict[tuple[SeriesKind, str, str | LmName, bool], Target] = {}  # those without an objective
         self.counted_by_run: set[tuple[Family, str]] = set()  # agents that have made such calls
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
         for dependent in list(self.dependents):
             dependent.forget()
 
-    # --- admission --------------------------------------------------------------------------------------------------------
-
-    def admit(self, kind: SeriesKind, agent: str, name: str | LmName, objective: Objective | None = None) -> CallSeries | None:
-        """Return the series of a call, made on first sight; None once the limit on distinct names is reached."""
-        table = self.series[kind]
-        series = table.get((agent, name))
-        if series is None and len(table) < self.series_limit:
-            series = table.setdefault((agent, name), CallSeries(kind, agent, name))
-            if kind is SeriesKind.TASK:
-                self.observe(catalogue.TASK_RETRIES, series.labels, 0)
-        if series is not None and objective is not None:
-            series.set_objective(objective)
-        return series
-
-    def target(
-        self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool, objective: Objective | None = None
-    ) -> Target | None:
-        """Return what the events of such calls point at; None once a limit is reached, for ``overflow_target``."""
-        series = self.admit(kind, agent, name, objective)
-        run = self.admit(SeriesKind.RUN, agent, "") if is_entry else None
-        if series is None or (is_entry and run is None):
-            return None
-        return Target(series, run, agent, name)
-
-    def known_target(self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool) -> Target:
-        """Return what the events of such calls point at, made on first sight; past a limit, what stands for all others."""
-        key = (kind, agent, name, is_entry)
-        target = self.known_targets.get(key)
-        if target is None:
-            target = self.target(kind, agent, name, is_entry=is_entry)
-            if target is None:
-                return self.overflow_target(kind, agent, name, is_entry=is_entry)
-            self.known_targets[key] = target
-        return target
-
-    def overflow_target(self, kind: SeriesKind, agent: str, name: str | LmName, *, is_entry: bool) -> Target:
-        """Return what stands for every name past the limit; each use is counted."""
-        self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 1)
-        table = self.series[kind]
-        stand_in = LmName(OTHER, OTHER, OTHER) if isinstance(name, LmName) else OTHER
-        series = table.get((OTHER, OTHER)) or table.setdefault((OTHER, OTHER), CallSeries(kind, OTHER, stand_in))
-        run = self.admit(SeriesKind.RUN, agent, "") if is_entry else None
-        if is_entry and run is None:
-            run = self.series[SeriesKind.RUN].setdefault((OTHER, ""), CallSeries(SeriesKind.RUN, OTHER, ""))
-        return Target(series, run, agent, name)
+    # --- what is no call ---------------------------------------------------------------------------------------------------
 
     def observe(self, family: Family, labels: Labels, value: float) -> None:
         """Set a gauge, add to a counter, or observe in a histogram; for what happens far less often than calls."""
@@ -302,20 +256,6 @@ class Recorder:
         if not self._hold_and(copy):
             copy()
         return points
-
-    def tracked_target(self, agent: str, task: str, *, is_entry: bool, objective: Objective | None) -> Target:
-        """Return the target of a task that is named when it runs, by ``track`` or an ``AgentMetricsCollector``."""
-        key = (agent, task, is_entry)
-        tracked = self._tracked  # a handler that forks leaves its child another
-        target = tracked.get(key)
-        if target is None:
-            target = self.target(SeriesKind.TASK, agent, task, is_entry=is_entry, objective=objective)
-            if target is None:
-                return self.overflow_target(SeriesKind.TASK, agent, task, is_entry=is_entry)
-            tracked[key] = target
-        if objective is not None:
-            target.series.set_objective(objective)
-        return target
 
     def _fold_batch_timed(self) -> None:
         began = time.thread_time()

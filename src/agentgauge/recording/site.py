@@ -96,9 +96,9 @@ class Site:
         books = recorder.books
         target = self.entries.get((series_agent, is_run))
         if target is None:
-            target = recorder.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
+            target = recorder.admission.target(self.kind, series_agent, self.name, is_entry=is_run, objective=self.objective)
             if target is None:
-                target = recorder.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
+                target = recorder.admission.overflow_target(self.kind, series_agent, self.name, is_entry=is_run)
                 return target, self._enter_frame(current, agent) if is_entry or is_workflow else None
             self.entries[series_agent, is_run] = target
         is_counted = False

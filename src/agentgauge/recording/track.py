@@ -75,6 +75,6 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
         current = current_agent.get()
         agent_name = self._agent or str(current)  # what outlives the block keeps no frame
         is_entry = agent_name != current
-        target = default_recorder().tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
+        target = default_recorder().admission.tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
         frame = Frame.enter(current, SeriesKind.RUN, target.agent, target.agent) if is_entry else None
         return target, None if frame is None else current_agent.set(frame)
