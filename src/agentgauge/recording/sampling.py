@@ -35,8 +35,9 @@ _TRACE_ID_LIMIT = 2**64 - 1  # the bits of a trace id that TraceIdRatioBased loo
 class UnheardRoot(trace_api.NonRecordingSpan):
     """A root that the sampler drops, or that nobody would hear of; its context is made when somebody asks, to hand it on."""
 
-    def __init__(self, trace_id: int, ids: Any, *, is_sampled: bool = False) -> None:
-        self.is_sampled = is_sampled
+    is_sampled = False
+
+    def __init__(self, trace_id: int, ids: Any) -> None:
         self._trace_id = trace_id
         self._ids = ids  # its own: the provider may be another when somebody asks
 
@@ -84,8 +85,7 @@ class Tracing:
         self.is_enabled: Callable[[], bool] = _yes
         self.is_unsampled_parent_final = False
         self.unsampled_context: context_api.Context | None = None
-        self.root_bound: int | None = None
-        self._unheard_bound: int | None = None
+        self._root_bound: int | None = None
         self._active: Any = None
         self._processors: tuple[Any, ...] | None = None
         self._is_heard = True
@@ -99,9 +99,7 @@ class Tracing:
         self.ids = getattr(tracer, "id_generator", None)
         self.draw_trace_id = _trace_ids_of(self.ids)
         self.is_enabled = getattr(tracer, "_is_enabled", _yes)
-        self.is_unsampled_parent_final, self._unheard_bound = _known_decisions(tracer)
-        is_all = self._unheard_bound is None or self._unheard_bound > _TRACE_ID_LIMIT
-        self.root_bound = None if is_all else self._unheard_bound
+        self.is_unsampled_parent_final, self._root_bound = _known_decisions(tracer)
         self._active = _processors_of(provider)
         self._processors = None
         self.unsampled_context = None
@@ -128,20 +126,22 @@ class Tracing:
             self._processors = processors
         return self._is_heard
 
-    def unheard_root(self) -> UnheardRoot | None:
-        """Return a root that hands the sampler's decision on, where nobody hears; None where the sampler has to be asked."""
-        if self._unheard_bound is None or not self.is_enabled():
-            return None
-        trace_id = self.draw_trace_id()
-        return UnheardRoot(trace_id, self.ids, is_sampled=trace_id & _TRACE_ID_LIMIT < self._unheard_bound)
+    def start_root(self, target: Target, context: context_api.Context) -> Span:
+        """Start a root as the tracer would; one that its sampler drops, or that nobody hears of, only hands that on.
 
-    def start_root(self, target: Target, context: context_api.Context, bound: int) -> Span:
-        """Start a root as the tracer would, where its sampler takes the trace ids below ``bound`` (``TraceIdRatioBased``)."""
-        trace_id = self.draw_trace_id()
-        if trace_id & _TRACE_ID_LIMIT >= bound:
-            return UnheardRoot(trace_id, self.ids)
-        tracer = copy.copy(self.tracer)
-        tracer.id_generator = _GivenTraceId(self.ids, trace_id)
+        Where the sampler takes the trace ids below a bound (``TraceIdRatioBased``), the id is drawn here, before it is asked.
+        """
+        tracer, bound = self.tracer, self._root_bound
+        if bound is not None and (bound <= _TRACE_ID_LIMIT or not self.is_heard()) and self.is_enabled():
+            trace_id = self.draw_trace_id()
+            if trace_id & _TRACE_ID_LIMIT >= bound:
+                return UnheardRoot(trace_id, self.ids)
+            if not self.is_heard():
+                root = UnheardRoot(trace_id, self.ids)
+                root.is_sampled = True
+                return root
+            tracer = copy.copy(tracer)
+            tracer.id_generator = _GivenTraceId(self.ids, trace_id)
         span: Span = tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
         return span
 

@@ -66,13 +66,12 @@ _SPANS_A_SAMPLE = 256
 class Scope:
     """An open span, and what detaches it; one that is not recording has nothing to end."""
 
-    __slots__ = ("context", "is_recording", "is_timed", "span", "tells_message", "token")
+    is_timed = False
+    tells_message = True
 
-    def __init__(self, span: Span, context: context_api.Context, is_recording: bool, *, is_current: bool = True) -> None:
+    def __init__(self, span: Span, context: context_api.Context, is_recording: bool, is_current: bool = True) -> None:
         self.span = span
         self.is_recording = is_recording
-        self.is_timed = False
-        self.tells_message = True
         self.context = context
         self.token: Any = _set_context(context) if is_current else None
 
@@ -107,14 +106,11 @@ def open_span(target: Target) -> Scope | None:
         if context is _tracing.unsampled_context or _tracing.tracer is None:
             return None
         parent = context.get(SPAN_KEY) if SPAN_KEY else trace_api.get_current_span(context)
-        if parent is not None and isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
-            return None
-        if not _tracing.is_heard():
-            if parent is not None and _is_valid(parent):
+        if parent is not None:
+            if isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
+                return None
+            if not _tracing.is_heard() and _is_valid(parent):
                 return None  # it stays the one whose context is handed on
-            root = _tracing.unheard_root() if parent is None else None
-            if root is not None:
-                return Scope(root, _inside(root, context), is_recording=False)
         _tracing.opened += 1
         if _tracing.opened % _SPANS_A_SAMPLE:
             return _start(target, context, parent)
@@ -134,12 +130,15 @@ def open_span(target: Target) -> Scope | None:
 
 
 def _start(target: Target, context: context_api.Context, parent: object) -> Scope:
-    if parent is None and _tracing.root_bound is not None and _tracing.is_enabled():
-        span = _tracing.start_root(target, context, _tracing.root_bound)
+    if parent is None:
+        span = _tracing.start_root(target, context)
+        if type(span) is UnheardRoot:
+            inside = context_api.Context({SPAN_KEY: span}) if not context else _inside(span, context)
+            return Scope(span, inside, False)
     else:
         span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
     try:
-        return Scope(span, _inside(span, context), type(span) is not UnheardRoot and span.is_recording())
+        return Scope(span, _inside(span, context), span.is_recording())
     except BaseException:
         span.end()  # nobody else will
         raise
