@@ -27,6 +27,7 @@ import memory
 import sampling
 import scrape
 import stall
+import sweep
 import whole
 from cost_table import render, shortest_call_microseconds
 from readme import between_markers, measured_by
@@ -41,7 +42,7 @@ __all__ = ["SUITES", "main"]
 
 SUITES: tuple[Suite, ...] = tuple(
     suite
-    for module in (calls, beside_autometrics, concurrency, scrape, stall, memory, imports, drain, dspy_overhead, sampling)
+    for module in (calls, beside_autometrics, concurrency, scrape, stall, sweep, memory, imports, drain, dspy_overhead, sampling)
     for suite in module.SUITES
 )
 

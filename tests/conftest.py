@@ -33,14 +33,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let tests that need servers say what to install where they are missing; in CI that is a failure."""
     if item.get_closest_marker("servers") is None or not (missing := _missing_programs()):
         return
-    message = f"{', '.join(missing)} not on PATH; on Debian: apt-get install prometheus prometheus-alertmanager"
+    message = f"{', '.join(missing)} not on PATH; on Debian: apt-get install prometheus prometheus-alertmanager prometheus-node-exporter"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
 
 
 def _missing_programs() -> list[str]:
-    wanted = (("prometheus",), ("promtool",), ("amtool",), ("prometheus-alertmanager", "alertmanager"))
+    wanted = (
+        ("prometheus",),
+        ("promtool",),
+        ("amtool",),
+        ("prometheus-alertmanager", "alertmanager"),
+        ("prometheus-node-exporter", "node_exporter"),
+    )
     return [names[0] for names in wanted if not any(map(shutil.which, names))]
 
 

@@ -6,6 +6,7 @@ missing=""
 has() { command -v "$1" >/dev/null; }
 has prometheus && has promtool || missing="$missing prometheus"
 has amtool && { has prometheus-alertmanager || has alertmanager; } || missing="$missing prometheus-alertmanager"
+has prometheus-node-exporter || has node_exporter || missing="$missing prometheus-node-exporter"
 [ -z "$missing" ] && exit 0
 command -v apt-get >/dev/null || exit 0
 as_root=""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from agentgauge import ConfigurationError, Objective, Threshold
+from agentgauge import ConfigurationError, Objective, Threshold, start, stop
 from agentgauge.catalogue import FAMILIES
-from agentgauge.targets import DEFAULT_THRESHOLDS
+from agentgauge.targets import DEFAULT_THRESHOLDS, Budget
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,23 @@ def test_a_threshold_has_a_severity_and_an_operator(severity, operator):
         ({"operator": "=="}, r"Threshold\(operator='=='\): give one of >, >=, <, <="),
         ({"value": float("nan")}, r"Threshold\(value=nan\): give a finite number"),
         ({"value": float("inf")}, r"Threshold\(value=inf\): give a finite number"),
+        ({"unit": 3}, r"Threshold\(unit=3\): give a text such as 'GiB', 'ms' or '%'"),
+        ({"metric": "x_bytes", "unit": "ms"}, r"Threshold\(unit='ms'\): x_bytes is in bytes; give one of 'B', 'kB'"),
+        ({"metric": "x_seconds_total", "unit": "%"}, r"Threshold\(unit='%'\): x_seconds_total is in seconds; give one of"),
+        (
+            {"metric": "system_cpu_utilization_ratio", "value": 90},
+            r"Threshold\(value=90\): system_cpu_utilization_ratio is between 0 and 1; give a share such as 0\.9, or unit='%'",
+        ),
+        ({"labels": ["a"]}, r"Threshold\(labels=\['a'\]\): give a dict such as"),
+        ({"labels": {"not a name": "x"}}, r"Threshold\(labels\): 'not a name' is no label's name"),
+        ({"labels": {"path": 3}}, r"Threshold\(labels\): 'path': 3 is neither a text nor re\.compile"),
+        ({"labels": {"path": re.compile(b"x")}}, r"Threshold\(labels\): 'path': .* is neither a text nor re\.compile"),
+        ({"per_second": 1}, r"Threshold\(per_second=1\): give True or False"),
+        ({"hold_seconds": -1}, r"Threshold\(hold_seconds=-1\): give 0 or a positive, finite number, such as 300"),
+        ({"hold_seconds": float("nan")}, r"Threshold\(hold_seconds=nan\): give 0 or a positive, finite number"),
+        ({"hysteresis": -0.1}, r"Threshold\(hysteresis=-0\.1\): give 0 or a positive, finite number, such as 0\.05"),
+        ({"minimum_samples": 0}, r"Threshold\(minimum_samples=0\): give a whole number from 1 on, such as 3"),
+        ({"minimum_samples": 1.5}, r"Threshold\(minimum_samples=1\.5\): give a whole number"),
     ],
 )
 def test_a_threshold_that_cannot_hold_is_refused_with_the_fix(arguments, message):
@@ -85,3 +108,135 @@ def test_each_default_threshold_is_about_a_ratio_of_the_catalogue_and_a_critical
     for metric in {threshold.metric for threshold in DEFAULT_THRESHOLDS}:
         assert metric in names
         assert 0 < limits[metric, "warning"] < limits[metric, "critical"] < 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "unit", "limit"),
+    [
+        ("system_memory_usage_bytes", 8, "GiB", 8 * 2**30),
+        ("system_network_io_bytes_total", 5, "MB", 5e6),
+        ("agent_queue_wait_seconds_sum", 250, "ms", 0.25),
+        ("system_cpu_utilization_ratio", 90, "%", 0.9),
+        ("process_cpu_utilization_ratio", 3, "", 3),
+        ("hw_temperature_celsius", 85, "°C", 85),
+        ("queue_depth", 5, "jobs", 5),
+        ("my_memory", 5, "GiB", 5),
+    ],
+)
+def test_a_limit_is_converted_where_the_metric_s_name_tells_its_unit_and_is_for_display_else(metric, value, unit, limit):
+    threshold = Threshold(metric, value, unit=unit)
+
+    assert threshold.limit == pytest.approx(limit)
+    assert threshold.shown(threshold.limit) == pytest.approx(value)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([">", ">=", "<", "<="]),
+    st.floats(-1e6, 1e6),
+    st.floats(-1e6, 1e6),
+    st.floats(0, 1e6),
+    st.sampled_from(["", "ms"]),
+)
+def test_what_breaches_a_limit_is_within_what_still_does_and_without_hysteresis_they_are_the_same(
+    operator, value, reading, back, unit
+):
+    threshold = Threshold("x_seconds", value, "warning", operator, unit=unit, hysteresis=back)
+
+    if threshold.is_breached_by(reading):
+        assert threshold.is_still_breached_by(reading)
+    without = dataclasses.replace(threshold, hysteresis=0)
+    assert without.is_breached_by(reading) == without.is_still_breached_by(reading) == threshold.is_breached_by(reading)
+
+
+def test_the_hysteresis_is_in_the_unit_of_the_limit():
+    threshold = Threshold("x_bytes", 4, unit="GiB", hysteresis=1)
+
+    assert threshold.is_still_breached_by(3.5 * 2**30)
+    assert not threshold.is_still_breached_by(3 * 2**30)
+
+
+def test_a_threshold_matches_labels_by_text_or_whole_pattern_and_a_missing_one_is_empty():
+    threshold = Threshold("m", 1, labels={"path": re.compile("/data|/srv"), "kind": "ext4", "gone": ""})
+
+    assert threshold.matches({"path": "/srv", "kind": "ext4", "other": "x"})
+    assert not threshold.matches({"path": "/srv/1", "kind": "ext4"})
+    assert not threshold.matches({"path": "/srv"})
+    assert not threshold.matches({"path": "/srv", "kind": "ext4", "gone": "x"})
+    assert (threshold.is_exact, Threshold("m", 1).is_exact, Threshold("m", 1, per_second=True).is_exact) == (False, True, False)
+
+
+def test_a_threshold_can_be_copied_sent_and_compared_whatever_the_caller_does_with_its_labels():
+    labels = {"path": re.compile("/data")}
+    threshold = Threshold("m", 1, labels=labels)
+    labels["path"] = "other"
+
+    assert threshold == Threshold("m", 1, labels={"path": re.compile("/data")})
+    assert threshold == pickle.loads(pickle.dumps(threshold)) == copy.deepcopy(threshold)
+    assert len({threshold, pickle.loads(pickle.dumps(threshold)), Threshold("m", 1)}) == 2
+    assert dataclasses.asdict(threshold)["labels"] == {"path": re.compile("/data")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"usd": 0}, r"Budget\(usd=0\): give a positive, finite number of US dollars, such as 20"),
+        ({"usd": float("nan")}, r"Budget\(usd=nan\): give a positive"),
+        ({"usd": float("inf")}, r"Budget\(usd=inf\): give a positive"),
+        ({"usd": "20"}, r"Budget\(usd='20'\): give a positive"),
+        ({"usd": True}, r"Budget\(usd=True\): give a positive"),
+        ({"usd": 1, "period": "week"}, r"Budget\(period='week'\): give one of day, month"),
+        ({"usd": 1, "agent": " "}, r"Budget\(agent=' '\): give the name of an agent, or leave it out"),
+        ({"usd": 1, "agent": 3}, r"Budget\(agent=3\): give the name of an agent"),
+    ],
+)
+def test_a_budget_that_cannot_hold_is_refused_with_the_fix(arguments, message):
+    with pytest.raises(ConfigurationError, match=rf"^{message}"):
+        Budget(**arguments)
+
+
+@pytest.fixture
+def registry():
+    yield CollectorRegistry()
+    stop()
+
+
+def test_budgets_are_series_until_stop(registry):
+    monitor = start(
+        port=0, registry=registry, collectors=(), budgets=[Budget(20), Budget(300, "month"), Budget(5, agent="writer")]
+    )
+
+    def budget(agent, period):
+        return registry.get_sample_value("agent_budget_usd", {"gen_ai_agent_name": agent, "period": period})
+
+    assert (budget("", "day"), budget("", "month"), budget("writer", "day"), budget("writer", "month")) == (20, 300, 5, None)
+    assert monitor.budgets[0] == Budget(20)
+    assert start(budgets=monitor.budgets) is monitor
+    with pytest.raises(ConfigurationError, match="another budgets"):
+        start(budgets=[Budget(21)])
+    stop()
+    assert budget("", "day") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"budgets": 20}, r"budgets=20: give a list, such as \[Budget\(20, 'day'\)\]"),
+        ({"budgets": [20]}, r"budgets: 20 is no Budget; write Budget\(20, 'day'\)"),
+        ({"budgets": [Budget(1), Budget(2)]}, r"budgets: \(None, 'day'\) is given twice; keep one"),
+        (
+            {"thresholds": [Threshold("system_filesystem_utilization_ratio", 0.5, labels={"system_device": "x"})]},
+            r"thresholds: the one on system_filesystem_utilization_ratio has labels or per_second, which rules cannot obey",
+        ),
+    ],
+)
+def test_targets_that_rules_could_not_obey_end_start_with_the_fix(registry, given, message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        start(port=0, registry=registry, **given)
+
+
+def test_a_limit_is_exported_in_the_unit_of_its_metric(registry):
+    start(port=0, registry=registry, collectors=(), thresholds=[Threshold("process_resident_memory_bytes", 2, unit="GiB")])
+
+    labels = {"metric": "process_resident_memory_bytes", "severity": "warning", "operator": ">"}
+    assert registry.get_sample_value("agentgauge_threshold", labels) == 2 * 2**30

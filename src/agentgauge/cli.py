@@ -12,7 +12,7 @@ from agentgauge.launcher import ProgramNotFoundError, find_module, find_program,
 from agentgauge.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["main"]
 
@@ -27,6 +27,26 @@ Options of agentgauge stand before PROGRAM; all that follows is the program's ow
 wins over them, and over what the program asks of agentgauge.start(). Where the port is taken the program runs without a server,
 after a warning, unless --port names it. Port 0 takes any free one and says on stderr which.
 Forked children go on recording, and serve nothing unless they call agentgauge.start(); other children are not measured.
+"""
+_DOCTOR_EPILOG = """\
+examples:
+  agentgauge doctor
+  agentgauge doctor --url http://127.0.0.1:9464/metrics --prometheus http://127.0.0.1:9090
+  agentgauge doctor --production --prometheus http://127.0.0.1:9090 --alertmanager http://127.0.0.1:9093
+  agentgauge doctor --production --strict --json
+
+Run it with the Python of the program and its AGENTGAUGE_* variables, after the program has done some work. It changes nothing.
+Exit status: 0 where nothing failed, 1 where a check failed (with --strict also where one warns), 2 for a wrong option.
+"""
+_EXPORT_EPILOG = """\
+examples:
+  agentgauge export monitoring
+  agentgauge export monitoring --runbook-url https://docs.example.com/runbooks --dashboard-url https://grafana.example.com
+  agentgauge export monitoring --format kubernetes --namespace monitoring --label release=monitoring
+  agentgauge export monitoring --format kubernetes --keda research-agents
+
+A file in DIR is replaced only where an export wrote it and nobody has changed it since; else nothing is written, without --force.
+Exit status: 0 where all is written, 1 where something stands in the way, 2 for a wrong option.
 """
 
 
@@ -51,14 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         BaseException: Whatever leaves a program that is run, ``SystemExit`` included.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(words)
-    options = parser.parse_args(words)
+    parser, commands = _parsers(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:  # whose help says more is that of the command which they follow
+        at = commands[options.command] if options.command == words[0] else parser
+        at.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         parser.print_help(sys.stderr)
         return _WRONG_USAGE
     if options.command == "run":
         return _run(options)
-    return int(load("agentgauge.doctor").main(options))
+    return int(load(f"agentgauge.{options.command}").main(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -90,7 +113,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Make the parser of the whole command line, and those of the commands by their names."""
     parser = _Parser(prog="agentgauge", description="Prometheus and OpenTelemetry instrumentation for AI agents.")
     parser.add_argument("--version", action="version", version=f"agentgauge {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -106,10 +130,25 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         )
     )
     summary = "tell what is installed, what is instrumented, and what stands in the way"
-    doctor = commands.add_parser("doctor", help=summary, description=f"{summary.capitalize()}.")
-    if words[:1] == ["doctor"]:  # loaded for those who want it
-        load("agentgauge.doctor").add_arguments(doctor)
-    return parser
+    doctor = commands.add_parser(
+        "doctor",
+        help=summary,
+        description=f"{summary.capitalize()}.",
+        epilog=_DOCTOR_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export = commands.add_parser(
+        "export",
+        help="write the dashboards, rules and runbooks that are shipped",
+        description="Write the dashboards, rules and runbooks that agentgauge ships into a folder, or as objects of Kubernetes.",
+        epilog=_EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for name, command in (("doctor", doctor), ("export", export)):
+        if words[:1] == [name]:  # loaded for those who want it
+            load(f"agentgauge.{name}").add_arguments(command)
+    return parser, commands.choices
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

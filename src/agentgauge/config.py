@@ -18,11 +18,15 @@ from agentgauge.targets import Price
 
 __all__ = ["Config", "is_disabled", "is_tracing_disabled"]
 
-COLLECTOR_NAMES = ("host", "process")
+COLLECTOR_NAMES = ("host", "process", "container", "gpu", "unique-memory")
 
 _PREFIX = "AGENTGAUGE_"
 _ATTRIBUTES = "{'deployment.environment.name': 'test'}"
 _PRICES = "{'gpt-4o': Price(input_usd_per_million=2.5, output_usd_per_million=10)}"
+_ARGUMENTS_ALONE = {
+    "prices": "no variable holds prices: give start(prices=...), or name a JSON file in AGENTGAUGE_PRICES_FILE",
+    "content_redactor": "no variable holds a function: give start(content_redactor=...)",
+}
 _STANDARD_VARIABLES = {
     "host": "OTEL_EXPORTER_PROMETHEUS_HOST",
     "port": "OTEL_EXPORTER_PROMETHEUS_PORT",
@@ -51,7 +55,9 @@ class Config:
         tls_certificate_file: A PEM certificate chain; with ``tls_key_file`` the server speaks HTTPS only.
         tls_key_file: The PEM key of the certificate.
         tls_client_ca_file: The PEM certificates of authorities; a client whose certificate none of them signed is refused.
-        collectors: Which collectors run: any of ``host`` and ``process``. In the environment, separated by commas.
+        collectors: Which collectors run: any of ``host``, ``process``, ``container``, ``gpu`` (an error where nvidia-ml-py is
+            missing) and ``unique-memory``, which is dear. None for the first three and, where there is one, the GPU's; an empty
+            tuple for none. In the environment, separated by commas, or ``none``.
         collector_timeout_seconds: How long a scrape waits for the collectors, in seconds.
         drain_interval_seconds: How often finished calls are folded into series when nothing scrapes, in seconds.
         series_limit: How many pairs of agent and task (and as many tools, and workflows) get series of their own;
@@ -82,7 +88,7 @@ class Config:
     tls_certificate_file: str | None = None
     tls_key_file: str | None = None
     tls_client_ca_file: str | None = None
-    collectors: tuple[str, ...] = COLLECTOR_NAMES
+    collectors: tuple[str, ...] | None = None
     collector_timeout_seconds: float = 0.5
     drain_interval_seconds: float = 1.0
     series_limit: int = 1000
@@ -110,8 +116,9 @@ class Config:
                 raise ConfigurationError(
                     f"resource_attributes: {name!r}: {value!r} is not text; give a dict such as {_ATTRIBUTES}"
                 )
-        _require_type("collectors", self.collectors, tuple, "a tuple of names, such as ('host',)")
-        for name in self.collectors:
+        if self.collectors is not None:
+            _require_type("collectors", self.collectors, tuple, "a tuple of names, such as ('host',)")
+        for name in self.collectors or ():
             if name not in COLLECTOR_NAMES:
                 raise ConfigurationError(f"collectors: {name!r} is unknown; give any of {', '.join(COLLECTOR_NAMES)}")
         self._check_instrumentation()
@@ -215,6 +222,8 @@ def _find_variables(environ: Mapping[str, str], known: set[str]) -> dict[str, tu
         elif name not in known:
             variables = {_PREFIX + setting.upper() for setting in known} | {_PREFIX + "DISABLED"}
             raise ConfigurationError(f"{variable} is set, but there is no such setting{_suggestion(variable, variables)}")
+        elif text and name in _ARGUMENTS_ALONE:
+            raise ConfigurationError(f"{variable} is set, but {_ARGUMENTS_ALONE[name]}")
         elif text:
             found[name] = (variable, text)
     return found
@@ -278,7 +287,7 @@ def _as_attributes(variable: str, text: str) -> dict[str, str]:
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "is_server_enabled": _as_boolean,
     "port": _as_integer,
-    "collectors": _as_names,
+    "collectors": _as_names_or_none,
     "instrumentors": _as_names_or_none,
     "content_capture": _as_capture,
     "content_limit_bytes": _as_integer,

@@ -20,7 +20,7 @@ from agentgauge.prices import Prices, read_table
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
 from agentgauge.recording.fork_guard import guard
-from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
+from agentgauge.targets import DEFAULT_THRESHOLDS, Budget, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +44,23 @@ class Monitor:
         config: Its settings.
         registry: Where its series are.
         thresholds: The limits on readings that it exports.
+        budgets: What LM calls may cost, as it exports it.
         process_id: The process that it serves.
         preset: The settings that ``agentgauge run`` was given, where that started it for a program that knows nothing of it; what
             the program itself asks of ``start()`` is done then, but for these. None where the program started it.
     """
 
-    def __init__(self, config: Config, registry: CollectorRegistry, thresholds: tuple[Threshold, ...]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: CollectorRegistry,
+        thresholds: tuple[Threshold, ...],
+        budgets: tuple[Budget, ...] = (),
+    ) -> None:
         self.config = config
         self.registry = registry
         self.thresholds = thresholds
+        self.budgets = budgets
         self.process_id = os.getpid()
         self.preset: Mapping[str, Any] | None = None
         self._url: str | None = None
@@ -140,10 +148,9 @@ class Monitor:
     def _register_collectors(self) -> None:
         guard(self.registry)
         show_default_recorder(self.registry)
-        self._register(
-            TargetsCollector(self.thresholds, {**self.config.resource_attributes, "service.name": self.config.service_name})
-        )
-        if self.config.collectors:
+        attributes = {**self.config.resource_attributes, "service.name": self.config.service_name}
+        self._register(TargetsCollector(self.thresholds, attributes, self.budgets))
+        if self.config.collectors != ():
             with LOADING.lock:  # psutil is loaded for those who want it
                 from agentgauge.collectors.roster import build  # noqa: PLC0415 - see above
             sweep = build(self.config, self.registry)
@@ -203,7 +210,11 @@ _running: Monitor | None = None
 
 
 def start(
-    *, registry: CollectorRegistry | None = None, thresholds: Iterable[Threshold] | None = None, **settings: Any
+    *,
+    registry: CollectorRegistry | None = None,
+    thresholds: Iterable[Threshold] | None = None,
+    budgets: Iterable[Budget] | None = None,
+    **settings: Any,
 ) -> Monitor:
     """Serve ``/metrics``, run the collectors, and export the targets that the shipped rules obey.
 
@@ -213,6 +224,7 @@ def start(
     Args:
         registry: Where the series are and what is served; ``prometheus_client.REGISTRY`` unless given.
         thresholds: The limits on readings that are exported; ``agentgauge.targets.DEFAULT_THRESHOLDS`` unless given.
+        budgets: What LM calls may cost, such as ``[Budget(20)]`` (``agentgauge.targets.Budget``); none unless given.
         settings: Any attribute of ``Config``, such as ``port=9464``.
 
     Returns:
@@ -225,6 +237,7 @@ def start(
     global _running  # noqa: PLW0603 - at most one runs in a process
     config = Config() if is_disabled() else Config.load(**settings)  # the way past a setting that cannot work, too
     limits = DEFAULT_THRESHOLDS if thresholds is None else _checked(thresholds)
+    spendable = () if budgets is None else _checked_budgets(budgets)
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     with _gate.lock:
@@ -232,13 +245,15 @@ def start(
             if _running.preset and not is_disabled():
                 settings = _with_preset(_running, settings)
                 config = Config.load(**settings)
-            different = _different(_running, config, registry, limits, settings, thresholds)
+            parts = {"registry": registry, "thresholds": thresholds, "budgets": budgets}
+            given = {name for name, value in (settings | parts).items() if value is not None}
+            different = _different(_running, given, _settings(config, registry, limits, spendable))
             if _running.process_id == os.getpid() and not different:
                 return _running
             if _running.process_id == os.getpid() and _running.preset is None:
                 raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
             _running.stop()
-        monitor = Monitor(config, REGISTRY if registry is None else registry, limits)
+        monitor = Monitor(config, REGISTRY if registry is None else registry, limits, spendable)
         if not is_disabled():
             _running = monitor
             monitor.run()
@@ -272,11 +287,30 @@ def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
             raise ConfigurationError(
                 f"thresholds: {limit!r} is no Threshold; write Threshold('system_memory_utilization_ratio', 0.9)"
             )
+        if not limit.is_exact:
+            raise ConfigurationError(
+                f"thresholds: the one on {limit.metric} has labels or per_second, which rules cannot obey; give it to a "
+                "SystemMetricsManager, which can"
+            )
     named = [(limit.metric, limit.severity, limit.operator) for limit in limits]
     for name in named:
         if named.count(name) > 1:
             raise ConfigurationError(f"thresholds: {name} is given twice; keep one value for a metric, severity and operator")
     return limits
+
+
+def _checked_budgets(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
+    if not isinstance(budgets, Iterable):
+        raise ConfigurationError(f"budgets={budgets!r}: give a list, such as [Budget(20, 'day')]")
+    checked = tuple(budgets)
+    for budget in checked:
+        if not isinstance(budget, Budget):
+            raise ConfigurationError(f"budgets: {budget!r} is no Budget; write Budget(20, 'day')")
+    named = [(budget.agent, budget.period) for budget in checked]
+    for name in named:
+        if named.count(name) > 1:
+            raise ConfigurationError(f"budgets: {name} is given twice; keep one for an agent and period")
+    return checked
 
 
 def _with_preset(running: Monitor, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,25 +320,18 @@ def _with_preset(running: Monitor, settings: Mapping[str, Any]) -> dict[str, Any
     return {**given, **preset} if running.process_id == os.getpid() else {**preset, **given}
 
 
-def _different(
-    running: Monitor,
-    config: Config,
-    registry: CollectorRegistry | None,
-    limits: tuple[Threshold, ...],
-    settings: Mapping[str, Any],
-    thresholds: Iterable[Threshold] | None,
-) -> list[str]:
+def _different(running: Monitor, given: set[str], asked: Mapping[str, object]) -> list[str]:
     """Name what a second ``start()`` asks for that is not what runs."""
-    given = {name for name, value in settings.items() if value is not None}
-    given |= {name for name, value in (("registry", registry), ("thresholds", thresholds)) if value is not None}
-    runs = _settings(running.config, running.registry, running.thresholds)
-    asked = _settings(config, registry, limits)
+    runs = _settings(running.config, running.registry, running.thresholds, running.budgets)
     return sorted(name for name in given if asked[name] != runs[name])
 
 
-def _settings(config: Config, registry: CollectorRegistry | None, thresholds: tuple[Threshold, ...]) -> dict[str, object]:
+def _settings(
+    config: Config, registry: CollectorRegistry | None, thresholds: tuple[Threshold, ...], budgets: tuple[Budget, ...]
+) -> dict[str, object]:
     return {
         **{setting.name: getattr(config, setting.name) for setting in fields(config)},
         "registry": registry,
         "thresholds": thresholds,
+        "budgets": budgets,
     }

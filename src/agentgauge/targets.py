@@ -1,21 +1,53 @@
-"""What the user states: objectives for tasks, thresholds for readings, prices of models.
+"""What the user states: objectives for tasks, thresholds for readings, budgets, prices of models.
 
-Objectives and thresholds are exported as series that the shipped rules obey.
+Objectives, thresholds and budgets are exported as series that the shipped rules obey.
 """
 
 from __future__ import annotations
 
 import math
+import operator
+import re
 import sys
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from agentgauge.errors import ConfigurationError
 
-__all__ = ["DEFAULT_THRESHOLDS", "Objective", "Price", "Threshold"]
+__all__ = ["DEFAULT_THRESHOLDS", "Budget", "Objective", "Operator", "Period", "Price", "Severity", "Threshold"]
 
 Operator = Literal[">", ">=", "<", "<="]
 Severity = Literal["info", "warning", "critical"]
+Period = Literal["day", "month"]
+
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+)
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_UTILIZATION = re.compile(r"(?:system|container|hw)_\w+_utilization_ratio")  # that of a process may exceed 1: it has many cores
+_UNITS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        "%": ("ratio", 0.01),
+        "percent": ("ratio", 0.01),
+        "us": ("seconds", 1e-6),
+        "ms": ("seconds", 1e-3),
+        "s": ("seconds", 1.0),
+        "min": ("seconds", 60.0),
+        "h": ("seconds", 3600.0),
+        "d": ("seconds", 86400.0),
+        "B": ("bytes", 1.0),
+        **{f"{prefix}B": ("bytes", 1000.0**power) for power, prefix in enumerate(("k", "M", "G", "T"), 1)},
+        "KB": ("bytes", 1000.0),
+        **{f"{prefix}iB": ("bytes", 1024.0**power) for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+        "°C": ("celsius", 1.0),
+        "W": ("watts", 1.0),
+        "kW": ("watts", 1000.0),
+        **{name: (name, 1.0) for name in ("ratio", "seconds", "bytes", "celsius", "watts")},
+    }
+)
+_BASE_UNITS = frozenset(base for base, _ in _UNITS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +84,39 @@ class Threshold:
     """A limit on a reading, exported as ``agentgauge_threshold{metric,severity,operator}``.
 
     The shipped rules obey limits with the operator ``>`` and the severity ``warning`` or ``critical`` on the families of
-    ``DEFAULT_THRESHOLDS``; any other is there for dashboards and rules of your own.
+    ``DEFAULT_THRESHOLDS`` and those that ``alerts/rules/limits.yml`` and ``machine.yml`` name; any other is there for dashboards
+    and rules of your own. ``SystemMetricsManager`` obeys every one, and it alone looks at ``labels``, ``per_second``,
+    ``hold_seconds``, ``hysteresis`` and ``minimum_samples``.
 
     Attributes:
-        metric: The family that the limit is about, such as ``system_memory_utilization_ratio``.
-        value: The limit, in the family's own unit.
+        metric: The series that the limit is about, by its name in Prometheus text, such as ``system_memory_utilization_ratio``.
+        value: The limit, in ``unit``.
         severity: ``info``, ``warning`` or ``critical``.
         operator: How a reading that breaches the limit compares with it.
+        unit: The unit of ``value`` and ``hysteresis``. Where the metric's name ends in a base unit (``_bytes``, ``_seconds``,
+            ``_ratio``, ``_celsius``, ``_watts``), ``"GiB"``, ``"ms"``, ``"%"`` and their like are converted to that unit, and
+            one that measures something else is refused. Any other is for display. Empty for the metric's own.
+        labels: Which series of the metric: a text that the label must equal, or a compiled pattern that it must match whole,
+            by label name; a label that a series does not have is an empty text. All series unless given.
+        per_second: Compare by how much the reading grows a second, for counters.
+        hold_seconds: For how long a reading must breach the limit, without a break, before that is an alert.
+        hysteresis: How far a reading must come back past the limit before the alert ends, in ``unit``.
+        minimum_samples: How many readings in a row must breach the limit before that is an alert.
 
     Raises:
-        ConfigurationError: The severity or the operator is unknown, or the value is not finite.
+        ConfigurationError: A value cannot work; the message names it and the fix.
     """
 
     metric: str
     value: float
     severity: Severity = "warning"
     operator: Operator = ">"
+    unit: str = field(default="", kw_only=True)
+    labels: Mapping[str, str | re.Pattern[str]] = field(default_factory=dict, hash=False, kw_only=True)
+    per_second: bool = field(default=False, kw_only=True)
+    hold_seconds: float = field(default=0.0, kw_only=True)
+    hysteresis: float = field(default=0.0, kw_only=True)
+    minimum_samples: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.severity not in get_args(Severity):
@@ -78,6 +127,106 @@ class Threshold:
             raise ConfigurationError(f"Threshold(metric={self.metric!r}): give the name of a family, such as 'process_open_fds'")
         if not _is_number(self.value) or not abs(self.value) <= sys.float_info.max:
             raise ConfigurationError(f"Threshold(value={self.value!r}): give a finite number")
+        self._check_unit()
+        self._check_labels()
+        self._check_patience()
+
+    def _check_unit(self) -> None:
+        if not isinstance(self.unit, str) or not self.unit.isprintable():
+            raise ConfigurationError(f"Threshold(unit={self.unit!r}): give a text such as 'GiB', 'ms' or '%'")
+        base, known = _base_unit(self.metric), _UNITS.get(self.unit)
+        if base and known and known[0] != base:
+            fitting = ", ".join(repr(unit) for unit, (of, _) in _UNITS.items() if of == base)
+            raise ConfigurationError(f"Threshold(unit={self.unit!r}): {self.metric} is in {base}; give one of {fitting}")
+        if not self.per_second and self.limit > 1 and _UTILIZATION.fullmatch(self.metric):
+            raise ConfigurationError(
+                f"Threshold(value={self.value!r}): {self.metric} is between 0 and 1; give a share such as 0.9, or unit='%'"
+            )
+
+    def _check_labels(self) -> None:
+        if not isinstance(self.labels, Mapping):
+            raise ConfigurationError(f"Threshold(labels={self.labels!r}): give a dict such as {_LABELS}")
+        for name, matcher in self.labels.items():
+            if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name):
+                raise ConfigurationError(f"Threshold(labels): {name!r} is no label's name; give a dict such as {_LABELS}")
+            if not isinstance(matcher, str) and not (isinstance(matcher, re.Pattern) and isinstance(matcher.pattern, str)):
+                raise ConfigurationError(
+                    f"Threshold(labels): {name!r}: {matcher!r} is neither a text nor re.compile('a pattern')"
+                )
+        object.__setattr__(self, "labels", dict(self.labels))  # the caller's own may change
+
+    def _check_patience(self) -> None:
+        if not isinstance(self.per_second, bool):
+            raise ConfigurationError(f"Threshold(per_second={self.per_second!r}): give True or False")
+        for name, example in (("hold_seconds", "300"), ("hysteresis", "0.05")):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value <= sys.float_info.max:
+                raise ConfigurationError(f"Threshold({name}={value!r}): give 0 or a positive, finite number, such as {example}")
+        count = self.minimum_samples
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ConfigurationError(f"Threshold(minimum_samples={count!r}): give a whole number from 1 on, such as 3")
+
+    @property
+    def limit(self) -> float:
+        """The limit in the metric's own unit, as it is exported."""
+        return self.value * self._factor
+
+    def shown(self, reading: float) -> float:
+        """Convert a reading from the metric's own unit to ``unit``."""
+        return reading / self._factor
+
+    @property
+    def _factor(self) -> float:
+        base, known = _base_unit(self.metric), _UNITS.get(self.unit)
+        return known[1] if base and known else 1.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether metric, severity and operator say all there is to say about which readings are compared with the limit."""
+        return not self.labels and not self.per_second
+
+    def is_breached_by(self, reading: float) -> bool:
+        """Tell whether a reading, in the metric's own unit, is past the limit."""
+        return _COMPARISONS[self.operator](reading, self.limit)
+
+    def is_still_breached_by(self, reading: float) -> bool:
+        """Tell whether a reading is past the limit or has not come back by the hysteresis."""
+        distance = self.hysteresis * self._factor
+        return _COMPARISONS[self.operator](reading, self.limit + (distance if self.operator.startswith("<") else -distance))
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a series of the metric with these labels is one that the limit is about."""
+        for name, matcher in self.labels.items():
+            text = labels.get(name, "")
+            if text != matcher if isinstance(matcher, str) else matcher.fullmatch(text) is None:
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What LM calls may cost in a period, exported as ``agent_budget_usd{gen_ai_agent_name,period}``.
+
+    Attributes:
+        usd: US dollars.
+        period: ``day`` or ``month``.
+        agent: The agent whose own LM calls it is about; None for all of the program's.
+
+    Raises:
+        ConfigurationError: A value cannot work; the message names it and the fix.
+    """
+
+    usd: float
+    period: Period = "day"
+    agent: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.usd) or not 0 < self.usd <= sys.float_info.max:
+            raise ConfigurationError(f"Budget(usd={self.usd!r}): give a positive, finite number of US dollars, such as 20")
+        if self.period not in get_args(Period):
+            raise ConfigurationError(f"Budget(period={self.period!r}): give one of {', '.join(get_args(Period))}")
+        if self.agent is not None and (not isinstance(self.agent, str) or not self.agent.strip()):
+            raise ConfigurationError(f"Budget(agent={self.agent!r}): give the name of an agent, or leave it out for all of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +257,12 @@ class Price:
                 raise ConfigurationError(f"Price({part.name}={value!r}): give US dollars for a million tokens, such as 2.5")
 
 
+def _base_unit(metric: str) -> str:
+    """Return the base unit that a metric's name ends in, or an empty text."""
+    ending = metric.removesuffix("_total").removesuffix("_sum").rpartition("_")[2]
+    return ending if ending in _BASE_UNITS else ""
+
+
 def _is_family_name(text: str) -> bool:
     return text.isascii() and text.replace(":", "_").isidentifier()
 
@@ -116,12 +271,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+_LABELS = "{'system_filesystem_mountpoint': '/'}"
+
 DEFAULT_THRESHOLDS = (
-    Threshold("system_cpu_utilization_ratio", 0.90, "warning"),
-    Threshold("system_cpu_utilization_ratio", 0.97, "critical"),
-    Threshold("system_memory_utilization_ratio", 0.90, "warning"),
-    Threshold("system_memory_utilization_ratio", 0.96, "critical"),
-    Threshold("system_filesystem_utilization_ratio", 0.85, "warning"),
-    Threshold("system_filesystem_utilization_ratio", 0.95, "critical"),
+    Threshold("system_cpu_utilization_ratio", 0.90, "warning", hold_seconds=300, hysteresis=0.05, minimum_samples=3),
+    Threshold("system_cpu_utilization_ratio", 0.97, "critical", hold_seconds=300, hysteresis=0.02, minimum_samples=3),
+    Threshold("system_memory_utilization_ratio", 0.90, "warning", hold_seconds=300, hysteresis=0.02, minimum_samples=3),
+    Threshold("system_memory_utilization_ratio", 0.96, "critical", hold_seconds=120, hysteresis=0.01, minimum_samples=3),
+    Threshold("system_filesystem_utilization_ratio", 0.85, "warning", hold_seconds=300, hysteresis=0.01, minimum_samples=3),
+    Threshold("system_filesystem_utilization_ratio", 0.95, "critical", hold_seconds=120, hysteresis=0.01, minimum_samples=3),
 )
-"""The limits that ``start()`` exports unless it is given others."""
+"""The limits that ``start()`` exports and ``SystemMetricsManager`` watches unless they are given others."""

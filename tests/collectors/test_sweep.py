@@ -50,8 +50,8 @@ class Numbered:
 def make_sweep():
     sweeps = []
 
-    def make(timeout_seconds=PATIENCE_SECONDS, **collectors):
-        sweep = Sweep(collectors, timeout_seconds)
+    def make(timeout_seconds=PATIENCE_SECONDS, fresh_seconds=0, clock=time.perf_counter, **collectors):
+        sweep = Sweep(collectors, timeout_seconds, clock, fresh_seconds)
         sweeps.append((sweep, collectors))
         return sweep
 
@@ -166,8 +166,7 @@ def test_a_late_run_is_not_waited_for_again(make_sweep):
     collector = Numbered()
     collector.may_go_on.clear()
     now = [0.0]
-    sweep = make_sweep(a=collector)
-    sweep._clock = lambda: now[0]
+    sweep = make_sweep(a=collector, clock=lambda: now[0])
     worker = sweep._workers()["a"]
     first = worker.request(deadline=0.5)
 
@@ -202,6 +201,50 @@ def test_scrapes_at_once_never_run_a_collector_twice_at_once_and_all_get_reading
     assert all(values["agentgauge_collector_success", "a"] == 1 and values["numbered",] > 0 for values in results)
     assert collector.most_running == 1
     assert collector.runs < scrapers * rounds, "no scrape ever shared a run"
+
+
+def test_scrapers_within_a_second_share_one_run_and_those_after_it_the_next(make_sweep):
+    a, b = Numbered("reading_a"), Numbered("reading_b")
+    now = [100.0]
+    sweep = make_sweep(a=a, b=b, fresh_seconds=1.0, clock=lambda: now[0])
+
+    seen = []
+    for now[0] in (100.0, 100.4, 100.999, 101.0, 101.999, 102.5):
+        values = scrape(sweep)
+        assert values["agentgauge_collector_success", "a"] == values["agentgauge_collector_success", "b"] == 1
+        seen.append((values["reading_a",], values["reading_b",]))
+
+    assert seen == [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (3, 3)]
+    assert (a.runs, b.runs) == (3, 3)
+
+
+def test_unless_told_otherwise_a_run_stays_fresh_for_a_second():
+    collector = Numbered()
+    now = [0.0]
+    sweep = Sweep({"a": collector}, PATIENCE_SECONDS, lambda: now[0])
+    try:
+        assert [scrape(sweep)["numbered",] for now[0] in (0.0, 0.999, 1.0)] == [1, 1, 2]
+    finally:
+        sweep.close()
+
+
+def test_what_failed_is_not_tried_again_within_the_second(make_sweep):
+    collector = Numbered()
+    collector.error = ValueError("broken")
+    now = [0.0]
+    sweep = make_sweep(a=collector, fresh_seconds=1.0, clock=lambda: now[0])
+    for now[0] in (0.0, 0.9):
+        assert scrape(sweep)["agentgauge_collector_success", "a"] == 0
+    assert collector.runs == 1
+    collector.error, now[0] = None, 1.0
+    assert scrape(sweep)["numbered",] == 2
+
+
+def test_what_one_scraper_does_with_a_shared_run_leaves_the_others_readings_whole(make_sweep):
+    sweep = make_sweep(a=Numbered(), fresh_seconds=PATIENCE_SECONDS)
+    first = sweep.collect()
+    first.clear()
+    assert scrape(sweep)["numbered",] == 1
 
 
 def test_without_a_thread_nothing_runs_and_the_scrape_says_so(make_sweep, monkeypatch):
@@ -240,7 +283,8 @@ FORK_SCRIPT = """
     from agentgauge.config import Config
 
     registry = CollectorRegistry()
-    sweep = build(Config(collector_timeout_seconds=20), registry)
+    sweep = build(Config(collectors=("host", "process"), collector_timeout_seconds=20), registry)
+    sweep._fresh_seconds = 0
     registry.register(sweep)
 
     def scrape():
@@ -272,7 +316,7 @@ FORK_SCRIPT = """
         ballast = bytearray(64 * 2**20)
         for position in range(0, len(ballast), 4096):
             ballast[position] = 1
-        os.write(writer, json.dumps([first, scrape(), threading.active_count()]).encode())
+        os.write(writer, json.dumps([first, scrape(), [thread.name for thread in threading.enumerate()]]).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
@@ -292,7 +336,8 @@ def test_a_forked_child_reads_itself_with_threads_and_locks_of_its_own():
     assert status == 0
     for values in (before, first, second, after):
         assert values["agentgauge_collector_success/host"] == values["agentgauge_collector_success/process"] == 1
-    assert child_threads == 3
+    workers = [name for name in child_threads if name.startswith("agentgauge-collector-")]
+    assert sorted(workers) == ["agentgauge-collector-host", "agentgauge-collector-process"]
     assert second["process_open_fds"] - first["process_open_fds"] == pytest.approx(30, abs=3)  # the host is read meanwhile
     assert second["process_resident_memory_bytes"] - first["process_resident_memory_bytes"] > 60 * 2**20
     assert after["process_resident_memory_bytes"] - before["process_resident_memory_bytes"] < 30 * 2**20
@@ -308,15 +353,17 @@ def test_a_scrape_while_the_interpreter_exits_does_no_harm():
         from agentgauge.collectors.roster import build
         from agentgauge.config import Config
 
-        sweep = build(Config(), CollectorRegistry())
+        config = Config(collectors=("host", "process"))
+        sweep = build(config, CollectorRegistry())
+        sweep._fresh_seconds = 0
         print("scraped", len(sweep.collect()) > 5)
-        atexit.register(lambda: print("scraped", len(build(Config(), CollectorRegistry()).collect()) > 0))
+        atexit.register(lambda: print("scraped", len(build(config, CollectorRegistry()).collect()) > 0))
         atexit.register(lambda: print("scraped", len(sweep.collect()) > 0))
 
         class Last:  # its cycle is broken when no thread can run any more
             def __init__(self):
                 self.itself = self
-                self.sweeps = [sweep, build(Config(), CollectorRegistry())]
+                self.sweeps = [sweep, build(config, CollectorRegistry())]
 
             def __del__(self):
                 for sweep in self.sweeps:

@@ -83,7 +83,7 @@ def test_every_metric_that_a_page_names_exists(page):
         re.findall(r"`([^`\n]+)`", page.read_text()) + blocks(page.read_text(), "promql") + blocks(page.read_text(), "console")
     )
     named = {name for text in prose for name in METRIC.findall(text)}
-    modules = {path.stem for path in ROOT.rglob("src/**/*.py")}
+    modules = {path.stem for path in ROOT.rglob("src/**/*.py")} | {path.parent.name for path in ROOT.rglob("src/**/__init__.py")}
     assert named - SERIES - LABELS - modules - {"gen_ai_client", "agent_"} == set()
 
 
@@ -104,11 +104,24 @@ def test_every_make_target_that_a_page_names_exists(page):
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
+ARGUMENTS_ALONE = {"content_redactor": "none", "prices": "none: see `prices_file`"}
+
+
 def test_every_setting_stands_in_the_readme_with_its_default():
     for setting in fields(Config):
         default = setting.default if setting.default is not MISSING else {}
         shown = repr(default).replace("'", '"')
-        assert f"| `{setting.name}` | `AGENTGAUGE_{setting.name.upper()}` | `{shown}` |" in README
+        variable = ARGUMENTS_ALONE.get(setting.name, f"`AGENTGAUGE_{setting.name.upper()}`")
+        assert f"| `{setting.name}` | {variable} | `{shown}` |" in README
+
+
+@pytest.mark.parametrize("name", ARGUMENTS_ALONE)
+@pytest.mark.parametrize("text", ["{}", '{"m": {"input_usd_per_million": 1, "output_usd_per_million": 2}}', "re:sub", "none"])
+def test_a_setting_without_a_variable_in_the_readme_takes_none(name, text):
+    variable = f"AGENTGAUGE_{name.upper()}"
+    with pytest.raises(agentgauge.ConfigurationError, match=variable):
+        Config.load({variable: text})
+    assert [page.name for page in PAGES if re.search(rf"{variable}\b", page.read_text())] == []
 
 
 def test_the_yaml_in_the_readme_is_a_configuration_of_prometheus():

@@ -13,8 +13,11 @@ import pytest
 
 import agentgauge
 from agentgauge.doctor import add_arguments, environment, main
+from agentgauge.doctor.environment import _OTHERS
+from agentgauge.doctor.provider import _BY_SPANS
+from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.series import LmName
 
-RIVALS = {"openinference-instrumentation-dspy", "opentelemetry-instrumentation-genai-dspy"}
 READ = ("AGENTGAUGE_", "OTEL_", "PROMETHEUS_", "WEB_CONCURRENCY", "UVICORN_", "GUNICORN_")
 
 
@@ -38,6 +41,13 @@ class Examination:
         return self[check]["status"]
 
 
+def ask_model(recorder, model="m-1", instrumentor="dspy", **answer):
+    """Record the call of a model."""
+    call = LmCall(recorder, LmName("chat", "acme", model), instrumentor=instrumentor)
+    call.note_answer(Answer(**answer))
+    call.end()
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
     """Let no variable of the machine's own count."""
@@ -48,15 +58,15 @@ def plain_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_rivals(monkeypatch):
-    """Let the other instrumentations that the tests of double counting need not count: they are installed for those alone."""
+    """Let other instrumentations, and what shows by its spans alone, not count: they are installed for other tests."""
     installed = environment.distributions
 
+    def is_for_other_tests(each):
+        name = environment._normal(each.metadata["Name"] or "")
+        return (_OTHERS.fullmatch(name) or _BY_SPANS.fullmatch(name)) and "site-packages" in str(each.locate_file(""))
+
     def others():
-        return [
-            each
-            for each in installed()
-            if each.metadata["Name"] not in RIVALS or "site-packages" not in str(each.locate_file(""))
-        ]
+        return [each for each in installed() if not is_for_other_tests(each)]
 
     monkeypatch.setattr(environment, "distributions", others)
 

@@ -45,8 +45,17 @@ def refused_port():
         (("--url", "http://[::1/metrics"), "this is no url"),
         (("--url", "http://127.0.0.1/me trics"), "write the whole url"),
         (("--url", f"http://user:{TOKEN}@127.0.0.1/metrics"), "a name or password in the url is not supported"),
+        (
+            ("--url", "foo"),
+            "--url 'foo': write the whole url, with http:// or https://, such as --url http://127.0.0.1:9464/metrics",
+        ),
+        (
+            ("--prometheus", "foo"),
+            "--prometheus 'foo': write the whole url, with http:// or https://, such as --prometheus http://127.0.0.1:9090",
+        ),
         (("--prometheus", "localhost:9090"), "--prometheus 'localhost:9090': write the whole url"),
-        (("--alertmanager", "localhost"), "--alertmanager 'localhost': write the whole url"),
+        (("--prometheus", "http://[::1"), "this is no url; write one such as --prometheus http://127.0.0.1:9090"),
+        (("--alertmanager", "localhost"), "such as --alertmanager http://127.0.0.1:9093"),
         (("--token-file", "/nowhere"), "--token-file '/nowhere': there is no such file"),
         (("--ca-file", "/nowhere"), "--ca-file '/nowhere': there is no such file"),
         (("--ca-file", __file__), "give PEM files that belong together"),
@@ -387,6 +396,7 @@ def test_what_is_wrong_has_a_fix(doctor, install, monkeypatch):
 def test_text_tells_each_check_with_its_evidence_and_fix(serve, doctor, monkeypatch):
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
     url = serve().url
+    greet()
     lines = doctor("--url", url, is_text=True).out.splitlines()
     assert {"this environment", f"the program at {url}"} <= set(lines)
     place = lines.index("  warn    A server is told to fork several workers")

@@ -16,30 +16,26 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from agentgauge import task, track
 from agentgauge.catalogue import FAMILIES, Kind
-from agentgauge.collectors.host import HostCollector
+from agentgauge.doctor.environment import Environment
 from agentgauge.doctor.finding import Status
+from agentgauge.doctor.objectives import objectives
 from agentgauge.doctor.page import Page, Program
-from agentgauge.doctor.production import _drain, _objectives, _protected, _ready, _service, _thresholds
+from agentgauge.doctor.production import _drain, _protected, _ready, _service, _thresholds
 from agentgauge.doctor.program import PROGRAM_CHECKS
-from agentgauge.errors import contain_internal_errors
+from agentgauge.doctor.provider import tracer_provider
 from agentgauge.instrumentors.content import Content
 from agentgauge.instrumentors.genai_spans import instrument
 from agentgauge.instrumentors.kit import Kit
 from agentgauge.instrumentors.roster import FRAMEWORKS, Framework
-from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.operation import Operation
 from agentgauge.recording.series import LmName, SeriesKind
+from tests.doctor.conftest import ask_model
 
 
 @task("greet")
 def greet():
     pass
-
-
-def ask_model(recorder, model="m-1", instrumentor="dspy", **answer):
-    call = LmCall(recorder, LmName("chat", "acme", model), instrumentor=instrumentor)
-    call.note_answer(Answer(**answer))
-    call.end()
 
 
 def test_a_program_without_faults_has_no_warning(visit, fresh):
@@ -52,6 +48,7 @@ def test_a_program_without_faults_has_no_warning(visit, fresh):
         "suppressed-calls": "ok",
         "one-producer": "ok",
         "sampled-traces": "unknown",
+        "tracer-provider": "ok",
         "exemplars": "unknown",
         "label-growth": "ok",
         "price-coverage": "unknown",
@@ -237,82 +234,6 @@ def test_a_family_of_the_program_that_grows_without_limit_is_warned_of(visit, fr
     assert "A label of greeted" in finding["fix"]
 
 
-# --- prices ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_lm_calls_that_all_have_a_price_are_fine(visit, fresh):
-    ask_model(fresh.recorder, input_tokens=10, cost_usd=0.25)
-    finding = visit()["price-coverage"]
-    assert finding["status"] == "ok"
-    assert finding["evidence"] == "agent_lm_unpriced_calls_total = 0 of 1 LM calls, 0.25 USD in all"
-
-
-def test_models_without_a_price_are_warned_of_by_name(visit, fresh):
-    ask_model(fresh.recorder, "m-1", input_tokens=10, cost_usd=0.25)
-    ask_model(fresh.recorder, "m-unheard-of", input_tokens=10)
-    finding = visit()["price-coverage"]
-    assert finding["status"] == "warn"
-    assert finding["evidence"] == "agent_lm_unpriced_calls_total = 1 of 2 LM calls"
-    assert finding["fix"].endswith("acme/m-unheard-of")
-
-
-def test_a_program_of_which_no_call_has_a_price_fails(visit, fresh):
-    ask_model(fresh.recorder, "m-unheard-of", input_tokens=10)
-    examined = visit()
-    assert examined["price-coverage"]["status"] == "fail"
-    assert examined.code == 1
-
-
-# --- agentgauge itself ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_contained_fault_fails_with_the_hook_in_which_it_happened(visit):
-    with contain_internal_errors("price"):
-        raise RuntimeError
-    examined = visit()
-    assert examined["internal-errors"]["status"] == "fail"
-    assert examined["internal-errors"]["evidence"] == 'agentgauge_internal_errors_total{hook="price"} = 1'
-    assert examined.code == 1
-
-
-def test_a_dropped_call_fails(visit, fresh):
-    fresh.recorder.dropped += 1
-    examined = visit()
-    assert examined["dropped-events"]["status"] == "fail"
-    assert examined["dropped-events"]["evidence"].startswith("agentgauge_events_dropped_total = 1 of 1, ")
-
-
-def test_an_overhead_of_five_percent_is_warned_of(visit, fresh):
-    fresh.recorder.note_overhead("spans", 1e6)
-    finding = visit()["overhead"]
-    assert finding["status"] == "warn"
-    assert finding["fix"].startswith("Most of it is 'spans'.")
-
-
-def test_an_overhead_that_cannot_be_compared_is_unknown_and_not_fine(visit):
-    finding = visit(collectors=("host",))["overhead"]
-    assert finding["status"] == "unknown"
-    assert "collectors=('host', 'process')" in finding["fix"]
-
-
-def test_a_scrape_that_took_a_second_is_warned_of(doctor, answering):
-    page = b"# TYPE agentgauge_scrape_duration_seconds gauge\nagentgauge_scrape_duration_seconds 1.5\n"
-    url = answering(lambda _path, _headers: (200, {"Content-Type": "text/plain"}, page))
-    finding = doctor("--url", f"{url}/metrics")["scrape-duration"]
-    assert finding["status"] == "warn"
-    assert finding["evidence"].endswith("agentgauge_scrape_duration_seconds = 1.5")
-
-
-def test_a_collector_that_fails_fails(visit, monkeypatch, caplog):
-    def broken(_self):
-        raise OSError
-
-    monkeypatch.setattr(HostCollector, "collect", broken)
-    finding = visit()["collectors"]
-    assert finding["status"] == "fail"
-    assert 'agentgauge_collector_success{collector="host"} = 0' in finding["evidence"]
-
-
 # --- processes ------------------------------------------------------------------------------------------------------------------
 
 FORKING = """
@@ -405,7 +326,8 @@ def pages(draw):
 def test_no_page_makes_a_check_raise(text, limit):
     page = Page(parse_text(text))
     for openmetrics in (page, None):
-        program = Program("http://127.0.0.1:1/metrics", page, openmetrics, "it answers 406", 0.1, None, None, None)
-        findings = [check(program, limit) for check in PROGRAM_CHECKS]
-        findings += [check(program, limit) for check in (_ready, _objectives, _drain, _protected, _service, _thresholds)]
+        visited = Program("http://127.0.0.1:1/metrics", page, openmetrics, "it answers 406", 0.1, None, None, None)
+        findings = [check(visited, limit) for check in PROGRAM_CHECKS]
+        findings.append(tracer_provider(Environment({}, {"mcp": "2.3"}), visited))
+        findings += [check(visited, limit) for check in (_ready, objectives, _drain, _protected, _service, _thresholds)]
         assert all(finding.status in Status and finding.title and finding.evidence for finding in findings)

@@ -138,6 +138,17 @@ def prometheus(**answers):
     return answer
 
 
+def test_a_target_that_was_not_scraped_yet_is_no_failure(serve, doctor, answering):
+    url = serve().url
+    target = {"labels": {"job": "agentgauge"}, "health": "unknown", "lastError": "", "scrapeUrl": url}
+    finding = doctor("--url", url, "--prometheus", answering(prometheus(targets={"activeTargets": [target]})))["scraped"]
+    assert (finding["status"], finding["evidence"]) == ("unknown", url)
+    assert finding["fix"] == "Look again after one scrape_interval."
+    broken = {**target, "health": "down", "lastError": "connection refused"}
+    finding = doctor("--url", url, "--prometheus", answering(prometheus(targets={"activeTargets": [target, broken]})))["scraped"]
+    assert (finding["status"], finding["evidence"]) == ("fail", f"{url}: connection refused")
+
+
 def test_a_prometheus_that_scrapes_another_port_is_warned_of(serve, doctor, answering):
     target = {"labels": {"job": "agentgauge"}, "scrapeUrl": "http://127.0.0.1:1/metrics", "health": "up", "lastError": ""}
     url = answering(prometheus(targets={"activeTargets": [target]}))

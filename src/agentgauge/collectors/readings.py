@@ -1,12 +1,14 @@
-"""Readings, and how they become prometheus_client's metric families."""
+"""Readings, where they come from, and how they become prometheus_client's metric families."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
 
 from agentgauge.errors import report_internal_error
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from agentgauge.catalogue import Family
 
-__all__ = ["Reading", "Utilization", "gather"]
+__all__ = ["Reading", "Utilization", "gather", "read_file", "read_proc"]
+
+_CHUNK_BYTES = 65536
 
 _logger = logging.getLogger("agentgauge")
 
@@ -31,7 +35,8 @@ class Reading(NamedTuple):
 def gather(hook: str, sources: Iterable[Callable[[], Iterable[Reading]]]) -> list[Metric]:
     """Ask every source and group what they say by family; a source that fails says nothing and costs no other.
 
-    What the machine refuses to tell (``OSError``, ``psutil.Error``) is simply absent; any other exception is a fault of ours.
+    What the machine refuses to tell (``OSError``, ``psutil.Error``) or does not know of (``NotImplementedError``) is simply
+    absent; any other exception is a fault of ours.
 
     Args:
         hook: Where such a fault is counted.
@@ -41,7 +46,7 @@ def gather(hook: str, sources: Iterable[Callable[[], Iterable[Reading]]]) -> lis
     for source in sources:
         try:
             readings = list(source())
-        except (OSError, psutil.Error) as error:
+        except (OSError, psutil.Error, NotImplementedError) as error:
             _logger.debug("%s cannot be read here: %r", source.__name__, error)
             continue
         except Exception as error:  # noqa: BLE001 - one unforeseen reading must not cost the others
@@ -52,12 +57,47 @@ def gather(hook: str, sources: Iterable[Callable[[], Iterable[Reading]]]) -> lis
             if metric is None:
                 metric = Metric(family.base_name, family.help, family.kind.value, family.unit)
                 metrics[family.name] = metric
-            metric.add_sample(family.name, {name: _as_utf8(text) for name, text in labels.items()}, value)
+            metric.samples.append(Sample(family.name, _as_utf8(labels), value))
     return list(metrics.values())
 
 
-def _as_utf8(text: str) -> str:
-    return text.encode(errors="replace").decode()  # a mount point may hold bytes that would break the whole page
+def _as_utf8(labels: Mapping[str, str]) -> dict[str, str]:
+    if "".join(labels.values()).isascii():
+        return dict(labels)
+    # a mount point may hold bytes that would break the whole page
+    return {name: text.encode(errors="replace").decode() for name, text in labels.items()}
+
+
+def read_proc(name: str) -> str:
+    """Read a file of the kernel's, from where psutil finds its own.
+
+    Args:
+        name: Its path below ``/proc``.
+
+    Raises:
+        OSError: There is none, or it is not for us to read.
+    """
+    root = getattr(psutil, "PROCFS_PATH", "/proc")  # a program in a container may have set it to the host's
+    return read_file(f"{root}/{name}")
+
+
+def read_file(path: str) -> str:
+    """Read a small file of the kernel's in as few calls as there can be: a sweep reads dozens, and each gives the GIL away.
+
+    Args:
+        path: Where it is.
+
+    Raises:
+        OSError: There is none, or it is not for us to read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
+            chunks.append(chunk)
+    finally:
+        os.close(descriptor)
+    return b"".join(chunks).decode(errors="surrogateescape")
 
 
 class Utilization:

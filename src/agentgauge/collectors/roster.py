@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from prometheus_client import GCCollector, PlatformCollector
 from prometheus_client import ProcessCollector as ClientProcessCollector
 
 from agentgauge.collectors.host import HostCollector
-from agentgauge.collectors.process import ProcessCollector
+from agentgauge.collectors.process import ProcessCollector, UniqueMemoryCollector
 from agentgauge.collectors.sweep import Sweep
+from agentgauge.errors import ConfigurationError
+from agentgauge.fork_gate import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 
     from agentgauge.config import Config
 
-__all__ = ["build"]
+__all__ = ["build", "default_names"]
+
+_DEFAULT = ("host", "process", "container")
+_GPU_PACKAGE = "pynvml"  # nvidia-ml-py's
 
 
 def build(config: Config, registry: CollectorRegistry) -> Sweep | None:
@@ -31,13 +37,35 @@ def build(config: Config, registry: CollectorRegistry) -> Sweep | None:
 
     Returns:
         The sweep that runs them, or ``None`` where the settings name none.
+
+    Raises:
+        ConfigurationError: A collector that is named needs a package that is missing.
     """
+    names = config.collectors
+    if names is None:
+        names = default_names()
+    elif "gpu" in names and find_spec(_GPU_PACKAGE) is None:
+        raise ConfigurationError("collectors: 'gpu' needs nvidia-ml-py: pip install 'agentgauge[gpu]', or leave it out")
     builders: dict[str, Callable[[], Collector]] = {
         "host": HostCollector,
         "process": lambda: ProcessCollector(_find_owned_names(registry)),
+        "container": lambda: load("agentgauge.collectors.container").ContainerCollector(),
+        "gpu": lambda: load("agentgauge.collectors.gpu").GpuCollector(),
+        "unique-memory": UniqueMemoryCollector,
     }
-    collectors = {name: builders[name]() for name in config.collectors}
+    collectors: dict[str, Collector] = {}
+    try:
+        for name in names:
+            collectors[name] = builders[name]()
+    except BaseException:
+        Sweep(collectors, config.collector_timeout_seconds).close()  # what they watch already
+        raise
     return Sweep(collectors, config.collector_timeout_seconds) if collectors else None
+
+
+def default_names() -> tuple[str, ...]:
+    """Name the collectors that run where the settings name none."""
+    return _DEFAULT if find_spec(_GPU_PACKAGE) is None else (*_DEFAULT, "gpu")
 
 
 def _find_owned_names(registry: CollectorRegistry) -> frozenset[str]:

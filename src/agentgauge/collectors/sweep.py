@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Sweep"]
 
 _JOIN_SECONDS = 1.0
+_FRESH_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class _Run:
-    """One run of one collector; after ``deadline`` nobody looks at it any more."""
+    """One run of one collector: until ``deadline`` scrapes wait for it, until ``stale`` they take what it found."""
 
     deadline: float
+    stale: float
     done: threading.Event = field(default_factory=threading.Event)
     metrics: list[Metric] | None = None
 
@@ -37,11 +39,12 @@ class _Run:
 class _Worker:
     """The thread of one collector, which runs it once at a time."""
 
-    def __init__(self, name: str, collector: Collector, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, collector: Collector, clock: Callable[[], float], fresh_seconds: float) -> None:
         self.duration_seconds: float | None = None
         self._name = name
         self._collector = collector
         self._clock = clock
+        self._fresh_seconds = fresh_seconds
         self._lock = threading.RLock()  # a signal handler may close what it interrupts
         self._runs: SimpleQueue[_Run | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -49,13 +52,18 @@ class _Worker:
         self._is_closed = False
 
     def request(self, deadline: float) -> _Run | None:
-        """Start a run, or join the one in progress; ``None`` if that one is late or no thread can be had."""
+        """Start a run, or share the one that is in progress or still fresh; ``None`` if it is late or no thread can be had."""
         with self._lock:
+            now = self._clock()
             if self._run is not None and not self._run.done.is_set():
-                return self._run if self._clock() < self._run.deadline else None
-            if self._is_closed or sys.is_finalizing() or not self._has_thread():  # threads of a dying interpreter hang
+                return self._run if now < self._run.deadline else None
+            if self._is_closed:
                 return None
-            self._run = _Run(deadline)
+            if self._run is not None and now < self._run.stale:
+                return self._run
+            if sys.is_finalizing() or not self._has_thread():  # threads of a dying interpreter hang
+                return None
+            self._run = _Run(deadline, now + self._fresh_seconds)
             self._runs.put(self._run)
             return self._run
 
@@ -103,11 +111,16 @@ class _Worker:
 class Sweep:
     """The one collector that is registered: it runs all others, each in a thread of its own.
 
-    Threads start with the first scrape and are kept. Scrapes that overlap share a run.
+    Threads start with the first scrape and are kept. Scrapes within a second of each other share a run, so that a second
+    Prometheus, or a person who reloads the page, costs nothing.
     """
 
     def __init__(
-        self, collectors: Mapping[str, Collector], timeout_seconds: float, clock: Callable[[], float] = time.perf_counter
+        self,
+        collectors: Mapping[str, Collector],
+        timeout_seconds: float,
+        clock: Callable[[], float] = time.perf_counter,
+        fresh_seconds: float = _FRESH_SECONDS,
     ) -> None:
         """Start nothing yet.
 
@@ -115,10 +128,12 @@ class Sweep:
             collectors: The collectors by name.
             timeout_seconds: How long one scrape waits for all of them.
             clock: Seconds that never go back.
+            fresh_seconds: How long after its start a run is still shown.
         """
         self._collectors = dict(collectors)
         self._timeout_seconds = timeout_seconds
         self._clock = clock
+        self._fresh_seconds = fresh_seconds
         self._workers_by_process: dict[int, dict[str, _Worker]] = {}
         self._closed = threading.Event()
 
@@ -146,7 +161,9 @@ class Sweep:
         process = os.getpid()
         workers = self._workers_by_process.get(process)
         if workers is None and not self._closed.is_set():
-            fresh = {name: _Worker(name, collector, self._clock) for name, collector in self._collectors.items()}
+            fresh = {
+                name: _Worker(name, collector, self._clock, self._fresh_seconds) for name, collector in self._collectors.items()
+            }
             workers = self._workers_by_process.setdefault(process, fresh)  # atomic: two first scrapes get the same
             if self._closed.is_set():  # meanwhile, and close() may have looked before these were there
                 self.close()
@@ -157,6 +174,13 @@ class Sweep:
         self._closed.set()
         for worker in self._workers_by_process.get(os.getpid(), {}).values():
             worker.close()
+        for collector in self._collectors.values():
+            with contain_internal_errors("sweep"):
+                getattr(collector, "close", _do_nothing)()  # some watch between scrapes, too
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _observe(workers: Mapping[str, _Worker], successful: Container[str]) -> Iterator[Reading]:

@@ -1,4 +1,4 @@
-"""What the program declares once: its thresholds, and who it is."""
+"""What the program declares once: its thresholds, its budgets, and who it is."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from agentgauge.catalogue import TARGET_INFO, THRESHOLD
+from agentgauge.catalogue import AGENT, BUDGET, TARGET_INFO, THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agentgauge.catalogue import Family
-    from agentgauge.targets import Threshold
+    from agentgauge.targets import Budget, Threshold
 
-__all__ = ["TargetsCollector"]
+__all__ = ["TargetsCollector", "threshold_metric"]
 
 
 class TargetsCollector:
-    """Shows thresholds and resource attributes as series for as long as it is registered.
+    """Shows thresholds, budgets and resource attributes as series for as long as it is registered.
 
     Args:
-        thresholds: The limits on readings.
+        thresholds: The limits on readings; no two of one metric, severity and operator.
         attributes: The resource attributes of the service by their OpenTelemetry names.
+        budgets: What LM calls may cost; no two of one agent and period.
+
+    Attributes:
+        thresholds: The limits that it shows.
     """
 
-    def __init__(self, thresholds: Iterable[Threshold], attributes: Mapping[str, str | None]) -> None:
-        self._thresholds = tuple(thresholds)
+    def __init__(
+        self, thresholds: Iterable[Threshold], attributes: Mapping[str, str | None], budgets: Iterable[Budget] = ()
+    ) -> None:
+        self.thresholds = tuple(thresholds)
+        self._budgets = tuple(budgets)
         self._target = _labels_of(attributes)
 
     def describe(self) -> list[Metric]:
@@ -34,17 +41,27 @@ class TargetsCollector:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield both families, each where it has a series."""
-        if self._thresholds:
-            metric = _metric(THRESHOLD)
-            for limit in self._thresholds:
-                labels = {"metric": limit.metric, "severity": limit.severity, "operator": limit.operator}
-                metric.add_sample(THRESHOLD.name, labels, limit.value)
+        """Yield the families, each where it has a series."""
+        if self.thresholds:
+            yield threshold_metric(self.thresholds)
+        if self._budgets:
+            metric = _metric(BUDGET)
+            for budget in self._budgets:
+                metric.add_sample(BUDGET.name, {AGENT: budget.agent or "", "period": budget.period}, budget.usd)
             yield metric
         if self._target:
             metric = _metric(TARGET_INFO)
             metric.add_sample(TARGET_INFO.name, self._target, 1)
             yield metric
+
+
+def threshold_metric(thresholds: Iterable[Threshold]) -> Metric:
+    """Return ``agentgauge_threshold`` with a series for each limit, in its metric's own unit."""
+    metric = _metric(THRESHOLD)
+    for limit in thresholds:
+        labels = {"metric": limit.metric, "severity": limit.severity, "operator": limit.operator}
+        metric.add_sample(THRESHOLD.name, labels, limit.limit)
+    return metric
 
 
 def _metric(family: Family) -> Metric:

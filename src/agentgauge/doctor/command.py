@@ -18,6 +18,7 @@ from agentgauge.doctor.finding import Finding, Section, Status
 from agentgauge.doctor.page import visit
 from agentgauge.doctor.production import Deployment, checklist, scores
 from agentgauge.doctor.program import PROGRAM_CHECKS
+from agentgauge.doctor.provider import tracer_provider
 from agentgauge.doctor.report import Report
 from agentgauge.doctor.servers import Server
 from agentgauge.errors import ConfigurationError
@@ -34,14 +35,21 @@ _MOST_SECONDS = 600.0
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--url", help="the program's /metrics; from AGENTGAUGE_HOST and AGENTGAUGE_PORT unless given")
+    parser.add_argument(
+        "--url",
+        help="the program's /metrics; http://127.0.0.1:9464/metrics, or as AGENTGAUGE_HOST and AGENTGAUGE_PORT say, unless given",
+    )
     parser.add_argument("--token-file", metavar="FILE", help="the file that holds the bearer token of /metrics")
     parser.add_argument("--ca-file", metavar="FILE", help="the PEM certificates of authorities that are trusted")
     parser.add_argument("--certificate-file", metavar="FILE", help="the PEM certificate that is shown to the program")
     parser.add_argument("--key-file", metavar="FILE", help="the PEM key of that certificate")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="the limit on one request (10)")
-    parser.add_argument("--prometheus", metavar="URL", help="the Prometheus that scrapes the program")
-    parser.add_argument("--alertmanager", metavar="URL", help="the Alertmanager that sends its alerts")
+    parser.add_argument(
+        "--prometheus", metavar="URL", help="the Prometheus that scrapes the program, such as http://127.0.0.1:9090"
+    )
+    parser.add_argument(
+        "--alertmanager", metavar="URL", help="the Alertmanager that sends its alerts, such as http://127.0.0.1:9093"
+    )
     parser.add_argument("--rules", metavar="DIR", help="the rule files; alerts/rules unless given")
     parser.add_argument("--dashboards", metavar="DIR", help="the dashboards; dashboards unless given")
     parser.add_argument(
@@ -103,6 +111,7 @@ def _examine(options: Namespace) -> Report:
         findings.append((Section.PROGRAM, unreachable))
     else:
         findings += [(Section.PROGRAM, check(program, config.series_limit)) for check in PROGRAM_CHECKS]
+        findings.append((Section.PROGRAM, tracer_provider(here, program)))
     if prometheus.url is not None:
         findings.append((Section.SERVERS, servers.target_up(prometheus, program)))
         findings.append((Section.SERVERS, servers.exemplar_storage(prometheus)))

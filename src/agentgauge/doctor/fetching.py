@@ -26,6 +26,11 @@ __all__ = ["Access", "Answer", "UnreachableError", "checked_url", "is_loopback"]
 
 _CHUNK = 65_536
 _MOST_BYTES = 256 * 1024 * 1024
+_EXAMPLES = {
+    "--url": "http://127.0.0.1:9464/metrics",
+    "--prometheus": "http://127.0.0.1:9090",
+    "--alertmanager": "http://127.0.0.1:9093",
+}
 
 
 class UnreachableError(Exception):
@@ -235,25 +240,24 @@ def checked_url(option: str, url: str) -> str:
     """Return ``url`` where it can be asked.
 
     Args:
-        option: Which option it was given with.
+        option: Which option it was given with: ``--url``, ``--prometheus`` or ``--alertmanager``.
         url: Its text.
 
     Raises:
         ConfigurationError: It has no scheme, no host, or a password.
     """
+    example = f"{option} {_EXAMPLES[option]}"
     try:
         parts = urlsplit(url)
         host, port, has_secret = parts.hostname, parts.port, "@" in parts.netloc
     except ValueError:
-        raise ConfigurationError(f"{option} {url!r}: this is no url; write one such as http://127.0.0.1:9464/metrics") from None
+        raise ConfigurationError(f"{option} {url!r}: this is no url; write one such as {example}") from None
     if has_secret:
         raise ConfigurationError(
             f"{option}: a name or password in the url is not supported; a program's token goes to --token-file"
         )
     if parts.scheme not in ("http", "https") or not host or not url.isprintable() or not url.isascii() or " " in url:
-        raise ConfigurationError(
-            f"{option} {url!r}: write the whole url, with http:// or https://, such as http://127.0.0.1:9464/metrics"
-        )
+        raise ConfigurationError(f"{option} {url!r}: write the whole url, with http:// or https://, such as {example}")
     del port
     return url
 

@@ -10,6 +10,8 @@ from agentgauge import catalogue
 from agentgauge.doctor import environment, files, program, servers
 from agentgauge.doctor.fetching import is_loopback
 from agentgauge.doctor.finding import Finding, Section, Status, listed, number
+from agentgauge.doctor.objectives import objectives
+from agentgauge.doctor.provider import tracer_provider
 from agentgauge.doctor.topology import processes
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def checklist(deployment: Deployment) -> list[tuple[Section, Finding]]:
             environment.core_versions(here),
             environment.framework_versions(here),
             _of_program(deployment, "instrumentors", program.instrumentors_fired),
-            _of_program(deployment, "objectives", _objectives),
+            _of_program(deployment, "objectives", objectives),
         ],
         Section.PERFORMANCE: [
             _of_program(deployment, "overhead", program.overhead),
@@ -103,6 +105,7 @@ def checklist(deployment: Deployment) -> list[tuple[Section, Finding]]:
         ],
         Section.OBSERVABILITY: [
             servers.target_up(prometheus, deployment.program),
+            _of_program(deployment, "tracer-provider", lambda visited, _limit: tracer_provider(here, visited)),
             _of_program(deployment, "exemplars", program.exemplars),
             servers.exemplar_storage(prometheus),
             _of_program(deployment, "service", _service),
@@ -162,25 +165,6 @@ def _ready(visited: Program, _limit: int) -> Finding:
     return Finding(check, Status.OK, "The program is ready", evidence)
 
 
-def _objectives(visited: Program, _limit: int) -> Finding:
-    check = "objectives"
-    ran = {_task(sample.labels) for sample in visited.page.samples(catalogue.TASK_DURATION) if sample.value}
-    promised = {
-        _task(sample.labels)
-        for family in (catalogue.OBJECTIVE_SUCCESS, catalogue.OBJECTIVE_LATENCY)
-        for sample in visited.page.samples(family)
-    }
-    if not ran:
-        return Finding(check, Status.UNKNOWN, "No task has run", "no agent_task_duration_seconds series above 0")
-    without = sorted("/".join(filter(None, task)) for task in ran - promised)
-    evidence = f"{len(ran) - len(without)} of {len(ran)} tasks that ran have an objective"
-    if without:
-        fix = "Give them one: @task(objective=Objective(success_ratio=0.99, latency_seconds=5)); no alert watches them else."
-        status = Status.WARN if len(without) < len(ran) else Status.FAIL
-        return Finding(check, status, "Tasks run without an objective", f"{evidence}; not {listed(without)}", fix)
-    return Finding(check, Status.OK, "Every task that runs has an objective", evidence)
-
-
 def _drain(visited: Program, _limit: int) -> Finding:
     check = "drain"
     high = visited.page.total(catalogue.BUFFER_HIGH_WATER)
@@ -233,7 +217,3 @@ def _thresholds(visited: Program, _limit: int) -> Finding:
         return Finding(check, Status.FAIL, "No threshold is exported", "no agentgauge_threshold series", fix)
     seen = listed(f"{sample.labels.get('metric')} {sample.labels.get('operator')} {number(sample.value)}" for sample in limits)
     return Finding(check, Status.OK, "Thresholds are exported", f"{len(limits)} agentgauge_threshold series: {seen}")
-
-
-def _task(labels: Mapping[str, str]) -> tuple[str, str]:
-    return labels.get(catalogue.AGENT, ""), labels.get(catalogue.TASK, "")

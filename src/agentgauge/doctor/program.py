@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from agentgauge import catalogue
+from agentgauge.catalogue import machine
 from agentgauge.doctor.finding import Finding, Status, listed, number
+from agentgauge.doctor.provider import SPANS
 from agentgauge.doctor.topology import processes
 from agentgauge.version import __version__
 
@@ -31,10 +36,14 @@ __all__ = [
 ]
 
 OVERHEAD_LIMIT = 0.05
+_OVERHEAD_LIMIT_OF_CORE = 0.01
 _SCRAPE_SECONDS = 1.0
 _NEAR = 0.8
 _MOST_SERIES = 10_000
-_EVERY_SPAN = "genai-spans"
+_OWN_PRICES = (
+    "give your own: start(prices={'MODEL': Price(input_usd_per_million=..., output_usd_per_million=...)}), with Price from "
+    "agentgauge.prices, or the same as a file of JSON, in prices_file= or AGENTGAUGE_PRICES_FILE (docs/prices.md)."
+)
 _PER_LM = (catalogue.PROVIDER, catalogue.REQUEST_MODEL)
 
 
@@ -60,8 +69,12 @@ def instrumentors_fired(program: Program, _limit: int) -> Finding:
     calls = program.page.by_label(catalogue.INSTRUMENTOR_CALLS, catalogue.INSTRUMENTOR)
     suppressed = program.page.by_label(catalogue.CALLS_SUPPRESSED, catalogue.INSTRUMENTOR)
     if not active:
-        fix = "Where the program uses a framework, it has not imported it yet, or instrumentors=(...) leaves it out."
-        return Finding(check, Status.UNKNOWN, "No framework is loaded there", "no agentgauge_instrumentor_active series", fix)
+        fix = (
+            "Where the program uses a framework with hooks, it has not imported it yet, or instrumentors=(...) leaves it out. "
+            "One that shows by GenAI spans alone needs a tracer provider, which loads this by itself."
+        )
+        title = "Nothing that can be instrumented is loaded there"
+        return Finding(check, Status.UNKNOWN, title, "no agentgauge_instrumentor_active series", fix)
     seen = listed(
         f"{name}: {'active' if state else 'NOT active'}, {number(calls.get(name, 0))} calls"
         for name, state in sorted(active.items())
@@ -70,7 +83,11 @@ def instrumentors_fired(program: Program, _limit: int) -> Finding:
     if broken:
         fix = f"The program's log says why, once: look for 'agentgauge does not instrument {broken[0]}'."
         return Finding(check, Status.FAIL, f"Loaded, but not instrumented: {', '.join(broken)}", seen, fix)
-    silent = sorted(name for name in active if not calls.get(name) and not suppressed.get(name) and name != _EVERY_SPAN)
+    silent = sorted(name for name in active if not calls.get(name) and not suppressed.get(name))
+    if silent == [SPANS] == sorted(active):  # which any program with a tracer provider has, whatever its spans are
+        fix = "Where the program uses a framework that makes GenAI spans, let it make a call, then look again."
+        return Finding(check, Status.UNKNOWN, "Spans are listened to, and none was of a GenAI call", seen, fix)
+    silent = [name for name in silent if name != SPANS]
     if silent:
         fix = "Let the program make a call of it, then look again; what was made before start() may hold older methods."
         return Finding(check, Status.WARN, f"Instrumented, but no call was seen: {', '.join(silent)}", seen, fix)
@@ -197,7 +214,7 @@ def price_coverage(program: Program, _limit: int) -> Finding:
         models = listed(
             "/".join(filter(None, map(sample.labels.get, _PER_LM))) for sample in sorted(samples, key=lambda s: -s.value)
         )
-        fix = f"Install agentgauge[prices], or give start(prices={{...}}) your own for: {models}"
+        fix = f"{_price_fix()} Without a price: {models}"
         status = Status.WARN if cost is not None else Status.FAIL
         return Finding(check, status, "Costs are missing: models have no price", evidence, fix)
     if cost is None:
@@ -232,6 +249,12 @@ def dropped_events(program: Program, _limit: int) -> Finding:
         f"agentgauge_events_dropped_total = {number(dropped)} of {number(recorded)}, "
         f"agentgauge_buffer_high_water_records = {number(high or 0)}"
     )
+    if not recorded:
+        fix = (
+            "Let the program work, then look again. Recorded are calls of what @agent, @task, @tool and @workflow decorate, of "
+            "track(), and of instrumented frameworks (docs/frameworks.md)."
+        )
+        return Finding(check, Status.UNKNOWN, "No call was recorded yet", evidence, fix)
     if dropped:
         fix = "The drain could not keep up: let Prometheus scrape at least each minute, and look for threads that starve it."
         return Finding(check, Status.FAIL, "Calls were dropped", evidence, fix)
@@ -241,17 +264,21 @@ def dropped_events(program: Program, _limit: int) -> Finding:
 def overhead(program: Program, _limit: int) -> Finding:
     """Compare the CPU time of agentgauge with that of the program."""
     check = "overhead"
-    own, whole = program.page.total(catalogue.OVERHEAD), program.page.total(catalogue.PROCESS_CPU)
+    own, whole = program.page.total(catalogue.OVERHEAD), program.page.total(machine.PROCESS_CPU)
     if own is None or not whole:
-        fix = "Let the collector 'process' run: collectors=('host', 'process')." if own is not None else ""
+        fix = "Let the collector 'process' run: collectors=('host', 'process', 'container')." if own is not None else ""
         return Finding(check, Status.UNKNOWN, "What agentgauge costs is not shown", "no process_cpu_seconds_total", fix)
     evidence = f"agentgauge_overhead_seconds_total {own:.4g} of process_cpu_seconds_total {whole:.4g}: {own / whole:.2%}"
-    if own >= OVERHEAD_LIMIT * whole:
-        parts = program.page.by_label(catalogue.OVERHEAD, "part")
-        part = max(parts, key=lambda name: parts[name])
-        fix = f"Most of it is '{part}'. Scrape less often, decorate fewer of the shortest functions, or sample fewer traces."
-        return Finding(check, Status.WARN, f"agentgauge takes {OVERHEAD_LIMIT:.0%} or more of the CPU time", evidence, fix)
-    return Finding(check, Status.OK, f"agentgauge takes less than {OVERHEAD_LIMIT:.0%} of the CPU time", evidence)
+    if own < OVERHEAD_LIMIT * whole:
+        return Finding(check, Status.OK, f"agentgauge takes less than {OVERHEAD_LIMIT:.0%} of the CPU time", evidence)
+    lived = time.time() - (program.page.total(machine.PROCESS_START_TIME) or math.inf)
+    if own < _OVERHEAD_LIMIT_OF_CORE * lived:  # a program that waits does hardly more than answer scrapes
+        evidence += f", and {own / lived:.2%} of one core since it started"
+        return Finding(check, Status.OK, f"agentgauge takes less than {_OVERHEAD_LIMIT_OF_CORE:.0%} of one core", evidence)
+    parts = program.page.by_label(catalogue.OVERHEAD, "part")
+    part = max(parts, key=lambda name: parts[name])
+    fix = f"Most of it is '{part}'. Scrape less often, decorate fewer of the shortest functions, or sample fewer traces."
+    return Finding(check, Status.WARN, f"agentgauge takes {OVERHEAD_LIMIT:.0%} or more of the CPU time", evidence, fix)
 
 
 def scrape_duration(program: Program, _limit: int) -> Finding:
@@ -296,6 +323,14 @@ PROGRAM_CHECKS: tuple[Callable[[Program, int], Finding], ...] = (
     processes,
 )
 """Each takes the program and the ``series_limit`` that it is taken to have."""
+
+
+def _price_fix() -> str:
+    try:
+        known = f"genai-prices {version('genai-prices')} does not know them, or only a half of what they used was told"
+    except PackageNotFoundError:
+        return f"pip install 'agentgauge[prices]', or {_OWN_PRICES}"
+    return f"{known}: {_OWN_PRICES}"
 
 
 def _pairs(program: Program, family: catalogue.Family, *labels: str) -> int:

@@ -86,15 +86,22 @@ def target_up(prometheus: Server, program: Program | None) -> Finding:
         targets = prometheus.ask("/api/v1/targets?state=active")["activeTargets"]
         ours = [target for target in targets if target["labels"].get("job") == _JOB]
         down = [
-            f"{target['scrapeUrl']}: {target['lastError'] or target['health']}" for target in ours if target["health"] != "up"
+            f"{target['scrapeUrl']}: {target['lastError'] or target['health']}"
+            for target in ours
+            if target["health"] not in ("up", "unknown")
         ]
+        waiting = [str(target["scrapeUrl"]) for target in ours if target["health"] == "unknown"]
         ports = {urlsplit(target["scrapeUrl"]).port for target in targets}
     except _NOT_UNDERSTOOD as error:
         return prometheus.unknown(check, "Whether Prometheus scrapes the program is not known", error)
     if not ours:
+        fix += " One that has just started shows its targets some seconds later."
         return Finding(check, Status.FAIL, f"Prometheus has no target of the job {_JOB}", f"{len(targets)} targets", fix)
     if down:
         return Finding(check, Status.FAIL, f"A target of the job {_JOB} is not up", listed(down), "Repair what it says.")
+    if waiting:
+        title = f"A target of the job {_JOB} has not been scraped yet"
+        return Finding(check, Status.UNKNOWN, title, listed(waiting), "Look again after one scrape_interval.")
     evidence = f'up{{job="{_JOB}"}} = 1 for {listed(target["scrapeUrl"] for target in ours)}'
     if program is not None and urlsplit(program.url).port not in ports:
         return Finding(check, Status.WARN, f"No target has the port of {program.url}", evidence, fix)
@@ -109,7 +116,7 @@ def rules_loaded(prometheus: Server, names: set[str]) -> Finding:
         names: The alerts that the files define.
     """
     check = "rules-loaded"
-    fix = "Name the files in rule_files of prometheus.yml and reload it."
+    fix = "Name the rule files (alerts/rules, or those of --rules) in rule_files of prometheus.yml and reload it."
     try:
         groups = prometheus.ask("/api/v1/rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"] if group["name"].lower().startswith(_PREFIX.lower())]

@@ -6,80 +6,24 @@ opentelemetry-util-genai emits them; their status there is "Development", so thi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from agentgauge.catalogue import machine
+from agentgauge.catalogue.family import AGENT, REQUEST_MODEL, WORKFLOW, Family, Kind, Outcome
 
-__all__ = ["FAMILIES", "Family", "Kind", "Outcome"]
-
-
-class Kind(StrEnum):
-    """How a family behaves over time (Prometheus and OpenMetrics metric types)."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-    STATE_SET = "stateset"
-    INFO = "info"
-
-
-class Outcome(StrEnum):
-    """How a call ended. For objectives error and timeout are bad; cancelled and abandoned count in neither part."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-    ABANDONED = "abandoned"
-
-
-@dataclass(frozen=True, slots=True, eq=False)  # each is declared once: as keys, identity is all they need
-class Family:
-    """One metric family.
-
-    Attributes:
-        name: The family's name in Prometheus text, ``_total`` of a counter included.
-        kind: Its type.
-        help: One sentence, as scrapes show it.
-        unit: The base unit that the name ends with, or an empty string.
-        labels: The label names that its series may carry.
-        buckets: The upper bounds of a histogram without ``+Inf``, in ``unit``.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    unit: str = ""
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def base_name(self) -> str:
-        """The name as OpenMetrics and prometheus_client's ``Metric`` spell it: without ``_total`` or ``_info``."""
-        suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind, "")
-        return self.name.removesuffix(suffix)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether programs make up values of its labels, so that its series must be limited."""
-        return not _OPEN_LABELS.isdisjoint(self.labels)
+__all__ = ["AGENT", "FAMILIES", "REQUEST_MODEL", "WORKFLOW", "Family", "Kind", "Outcome"]
 
 
 def _doubling(first: float, count: int) -> tuple[float, ...]:
     return tuple(round(first * 2**power, 10) for power in range(count))
 
 
-AGENT = "gen_ai_agent_name"
 TASK = "agent_task"
 TOOL = "gen_ai_tool_name"
-WORKFLOW = "gen_ai_workflow_name"
 ERROR_TYPE = "error_type"
 OPERATION = "gen_ai_operation_name"
 PROVIDER = "gen_ai_provider_name"
-REQUEST_MODEL = "gen_ai_request_model"
 RESPONSE_MODEL = "gen_ai_response_model"
 TOKEN_TYPE = "gen_ai_token_type"  # noqa: S105 - a label
 INSTRUMENTOR = "instrumentor"
-_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, "source", "owner"))
 
 # --- GenAI semantic conventions -------------------------------------------------------------------------------------------
 
@@ -357,9 +301,25 @@ OBJECTIVE_LATENCY_MISSED = Family(
 THRESHOLD = Family(
     "agentgauge_threshold",
     Kind.GAUGE,
-    "A limit on a reading, in that reading's unit; the shipped rules obey those of host CPU, memory and file systems.",
+    "A limit on a reading, in that reading's unit; the shipped rules obey those of host CPU, memory and file systems,"
+    " and those that alerts/rules/limits.yml and machine.yml name.",
     "",
     ("metric", "severity", "operator"),
+)
+
+THRESHOLD_BREACHED = Family(
+    "agentgauge_threshold_breached",
+    Kind.GAUGE,
+    "1 while a threshold that SystemMetricsManager watches is breached, its hold time, samples and hysteresis considered.",
+    "",
+    ("metric", "severity", "operator"),
+)
+BUDGET = Family(
+    "agent_budget_usd",
+    Kind.GAUGE,
+    "What LM calls may cost in a period, in US dollars; of one agent, or of the whole program where none is named.",
+    "",
+    (AGENT, "period"),
 )
 
 # --- self-observation -----------------------------------------------------------------------------------------------------
@@ -435,113 +395,5 @@ COLLECTOR_DURATION = Family(
     ("collector",),
 )
 
-# --- host -----------------------------------------------------------------------------------------------------------------
-
-CPU_TIME = Family("system_cpu_time_seconds_total", Kind.COUNTER, "Time that the CPUs spent, by mode.", "seconds", ("cpu_mode",))
-CPU_UTILIZATION = Family(
-    "system_cpu_utilization_ratio",
-    Kind.GAUGE,
-    "Share of CPU time spent neither idle nor waiting for disks, since the reading before.",
-    "ratio",
-)
-CPU_CORES = Family("system_cpu_logical_cores", Kind.GAUGE, "Logical CPUs of the host.")
-LOAD_1M = Family("system_cpu_load_average_1m", Kind.GAUGE, "Average of runnable threads over 1 minute.")
-LOAD_5M = Family("system_cpu_load_average_5m", Kind.GAUGE, "Average of runnable threads over 5 minutes.")
-LOAD_15M = Family("system_cpu_load_average_15m", Kind.GAUGE, "Average of runnable threads over 15 minutes.")
-MEMORY_USAGE_HOST = Family(
-    "system_memory_usage_bytes", Kind.GAUGE, "Memory of the host by state.", "bytes", ("system_memory_state",)
-)
-MEMORY_LIMIT = Family("system_memory_limit_bytes", Kind.GAUGE, "Memory of the host.", "bytes")
-MEMORY_UTILIZATION = Family(
-    "system_memory_utilization_ratio", Kind.GAUGE, "Share of the host's memory that is not available to programs.", "ratio"
-)
-PAGING_USAGE = Family("system_paging_usage_bytes", Kind.GAUGE, "Swap of the host by state.", "bytes", ("system_paging_state",))
-FILESYSTEM_USAGE = Family(
-    "system_filesystem_usage_bytes",
-    Kind.GAUGE,
-    "Space of a file system by state.",
-    "bytes",
-    ("system_device", "system_filesystem_mountpoint", "system_filesystem_type", "system_filesystem_state"),
-)
-FILESYSTEM_UTILIZATION = Family(
-    "system_filesystem_utilization_ratio",
-    Kind.GAUGE,
-    "Share in use of the space that a file system offers to unprivileged programs, as df shows it.",
-    "ratio",
-    ("system_device", "system_filesystem_mountpoint", "system_filesystem_type"),
-)
-DISK_IO = Family(
-    "system_disk_io_bytes_total",
-    Kind.COUNTER,
-    "Bytes read from and written to disks.",
-    "bytes",
-    ("system_device", "disk_io_direction"),
-)
-DISK_OPERATIONS = Family(
-    "system_disk_operations_total", Kind.COUNTER, "Reads and writes of disks.", "", ("system_device", "disk_io_direction")
-)
-DISK_IO_TIME = Family(
-    "system_disk_io_time_seconds_total", Kind.COUNTER, "Time that disks were busy.", "seconds", ("system_device",)
-)
-NETWORK_IO = Family(
-    "system_network_io_bytes_total",
-    Kind.COUNTER,
-    "Bytes received and transmitted by network interfaces.",
-    "bytes",
-    ("network_interface_name", "network_io_direction"),
-)
-NETWORK_PACKETS = Family(
-    "system_network_packets_total",
-    Kind.COUNTER,
-    "Packets received and transmitted by network interfaces.",
-    "",
-    ("network_interface_name", "network_io_direction"),
-)
-NETWORK_ERRORS = Family(
-    "system_network_errors_total",
-    Kind.COUNTER,
-    "Errors of network interfaces.",
-    "",
-    ("network_interface_name", "network_io_direction"),
-)
-NETWORK_DROPPED = Family(
-    "system_network_packets_dropped_total",
-    Kind.COUNTER,
-    "Packets that network interfaces dropped.",
-    "",
-    ("network_interface_name", "network_io_direction"),
-)
-
-# --- process: names that prometheus_client's own collectors use, exported where those do not run ----------------------------
-
-PROCESS_CPU = Family("process_cpu_seconds_total", Kind.COUNTER, "Total user and system CPU time spent in seconds.", "seconds")
-PROCESS_RESIDENT_MEMORY = Family("process_resident_memory_bytes", Kind.GAUGE, "Resident memory size in bytes.", "bytes")
-PROCESS_VIRTUAL_MEMORY = Family("process_virtual_memory_bytes", Kind.GAUGE, "Virtual memory size in bytes.", "bytes")
-PROCESS_START_TIME = Family(
-    "process_start_time_seconds", Kind.GAUGE, "Start time of the process since unix epoch in seconds.", "seconds"
-)
-PROCESS_OPEN_FDS = Family("process_open_fds", Kind.GAUGE, "Number of open file descriptors.")
-PROCESS_MAX_FDS = Family("process_max_fds", Kind.GAUGE, "Maximum number of open file descriptors.")
-GC_COLLECTED = Family("python_gc_objects_collected_total", Kind.COUNTER, "Objects collected during gc", "", ("generation",))
-GC_UNCOLLECTABLE = Family(
-    "python_gc_objects_uncollectable_total", Kind.COUNTER, "Uncollectable objects found during GC", "", ("generation",)
-)
-GC_COLLECTIONS = Family(
-    "python_gc_collections_total", Kind.COUNTER, "Number of times this generation was collected", "", ("generation",)
-)
-
-# --- process: what those lack ---------------------------------------------------------------------------------------------
-
-PROCESS_THREADS = Family("process_threads", Kind.GAUGE, "Threads of the process.")
-PROCESS_CONTEXT_SWITCHES = Family(
-    "process_context_switches_total", Kind.COUNTER, "Context switches of the process.", "", ("process_context_switch_type",)
-)
-PROCESS_CPU_UTILIZATION = Family(
-    "process_cpu_utilization_ratio",
-    Kind.GAUGE,
-    "CPU time of the process since the reading before, as a share of one core.",
-    "ratio",
-)
-
-FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+FAMILIES: tuple[Family, ...] = (*(value for value in list(globals().values()) if isinstance(value, Family)), *machine.FAMILIES)
 """Every family, in the order of declaration."""

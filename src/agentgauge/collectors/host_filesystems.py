@@ -1,0 +1,89 @@
+"""How full the host's file systems are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import psutil
+
+from agentgauge.catalogue import machine
+from agentgauge.collectors.mount_probe import Mount
+from agentgauge.collectors.readings import Reading, read_proc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentgauge.collectors.mount_probe import MountProbe
+
+__all__ = ["read_filesystems"]
+
+_ESCAPE = re.compile(r"\\(\d{3})")  # of a space, a tab, a line's end and the backslash itself
+_IMAGE_TYPES = frozenset({"cramfs", "erofs", "iso9660", "squashfs"})  # full by design
+_NETWORK_TYPES = frozenset(
+    {
+        *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "lustre"),
+        *("nfs", "nfs4", "smb3", "smbfs", "virtiofs"),
+    }
+)
+
+
+def read_filesystems(probe: MountProbe) -> Iterator[Reading]:
+    """Read space and inodes of each device once: disks, network file systems, and ``/`` whatever it is.
+
+    Args:
+        probe: What asks them; those that hang are missing.
+    """
+    for mount, space in probe.ask(_find_mounts()):
+        labels = {
+            "system_device": mount.device,
+            "system_filesystem_mountpoint": mount.mountpoint,
+            "system_filesystem_type": mount.kind,
+        }
+        usable = space.used + space.free  # less than the total by what is reserved for root; df divides by this too
+        states = {"used": space.used, "free": space.free, "reserved": space.total - usable}
+        for state, value in states.items():
+            yield Reading(machine.FILESYSTEM_USAGE, value, {**labels, "system_filesystem_state": state})
+        yield Reading(machine.FILESYSTEM_UTILIZATION, space.used / usable, labels)
+        if space.inodes <= 0:  # made as they are needed, as Btrfs does
+            continue
+        inodes = {"used": space.inodes - space.inodes_free, "free": space.inodes_free}
+        for state, value in inodes.items():
+            yield Reading(machine.FILESYSTEM_INODES, value, {**labels, "system_filesystem_state": state})
+        yield Reading(machine.FILESYSTEM_INODES_UTILIZATION, inodes["used"] / space.inodes, labels)
+
+
+def _find_mounts() -> list[Mount]:
+    """Find what to ask, those on a network last: they hang most, and must not keep the others waiting."""
+    disk_types = _read_disk_types()
+    visible = {mount.mountpoint: mount for mount in _list_mounts()}  # of several on one mount point the last hides the others
+    mounts = [
+        mount
+        for mount in visible.values()
+        if mount.mountpoint == "/"
+        or mount.kind in _NETWORK_TYPES
+        or (mount.device and mount.kind in disk_types and mount.kind not in _IMAGE_TYPES)
+    ]
+    return sorted(mounts, key=lambda mount: (mount.kind in _NETWORK_TYPES, mount.mountpoint))
+
+
+def _list_mounts() -> Iterator[Mount]:
+    if not psutil.LINUX:
+        for part in psutil.disk_partitions(all=True):
+            yield Mount(part.device, part.mountpoint, part.fstype)
+        return
+    # psutil resolves links that are the same at every reading, which takes longer than all the rest
+    for line in read_proc("self/mounts").splitlines():
+        device, mountpoint, kind, _ = line.split(" ", 3)
+        yield Mount("" if device == "none" else _unescape(device), _unescape(mountpoint), kind)
+
+
+def _unescape(word: str) -> str:
+    return _ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), word) if "\\" in word else word
+
+
+def _read_disk_types() -> frozenset[str]:
+    if not psutil.LINUX:
+        return frozenset(part.fstype for part in psutil.disk_partitions(all=False))
+    words = (line.split() for line in read_proc("filesystems").splitlines())
+    return frozenset(word[-1] for word in words if word and (word[0] != "nodev" or word[-1] == "zfs"))

@@ -1,0 +1,60 @@
+"""Where alerts lead to: the addresses of runbooks and dashboards, rewritten for those who keep their own."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from agentgauge.errors import ConfigurationError
+
+__all__ = ["checked_base", "with_addresses", "without_grafana"]
+
+_RUNBOOK = re.compile(r"(\brunbook_url:\s+(?:>-\s+)?)https://\S+/docs/runbooks/(\w+)\.md(?=\s)")
+_DASHBOARD = re.compile(r"(\bdashboard_url:\s+(?:>-\s+)?)(?=/d/)")
+_GRAFANA = re.compile(r'(\{\{ define "agentgauge\.grafana" \}\})[^{]*(\{\{ end \}\})')
+_SAFE = re.compile(r"[\w.~:/@!$&()*+,;=%?\[\]{}-]+", re.ASCII)  # what YAML and Alertmanager's templates leave alone
+_ALERT = "{alert}"
+
+
+def checked_base(option: str, text: str | None) -> str | None:
+    """Return an address that can stand in a rule file, None for none.
+
+    Args:
+        option: The option that names it.
+        text: The address; in that of runbooks, ``{alert}`` stands for the name of the alert.
+
+    Raises:
+        ConfigurationError: It is no such address.
+    """
+    if text is None:
+        return None
+    plain = text.replace(_ALERT, "") if option == "--runbook-url" else text
+    try:
+        parts = urlsplit(plain)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address or not _SAFE.fullmatch(plain) or "{" in plain or "}" in plain:
+        raise ConfigurationError(f"{option} {text!r}: give an address such as https://docs.example.com/runbooks")
+    return text
+
+
+def with_addresses(rules: str, runbook_base: str | None, dashboard_base: str | None) -> str:
+    """Return a rule file whose alerts lead elsewhere.
+
+    Args:
+        rules: The text of the file.
+        runbook_base: What the address of a runbook begins with, or all of it where it has ``{alert}``; None to leave them.
+        dashboard_base: Where Grafana is; None to leave paths, which Alertmanager's templates complete.
+    """
+    if runbook_base is not None:
+        whole = runbook_base if _ALERT in runbook_base else f"{runbook_base.rstrip('/')}/{_ALERT}.md"
+        rules = _RUNBOOK.sub(lambda found: found[1] + whole.replace(_ALERT, found[2]), rules)
+    if dashboard_base is not None:
+        rules = _DASHBOARD.sub(lambda found: found[1] + dashboard_base.rstrip("/"), rules)
+    return rules
+
+
+def without_grafana(template: str) -> str:
+    """Return Alertmanager's template without the address that it puts before a dashboard's path: rules have all of it."""
+    return _GRAFANA.sub(r"\1\2", template)

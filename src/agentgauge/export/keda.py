@@ -1,0 +1,103 @@
+"""A ScaledObject of KEDA: as many replicas as the work needs that waits and goes on, now or as its trend foretells."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentgauge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PROMETHEUS_URL", "Scaling", "query", "scaled_object"]
+
+PROMETHEUS_URL = "http://prometheus-operated:9090"
+"""Where the Prometheus operator's servers answer in their own namespace."""
+
+_LOOK_BACK = "15m"
+_LOOK_AHEAD_SECONDS = 300
+_DEPLOYMENT = re.compile(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?")  # names of its pods, of at most 63 characters, begin with it
+_ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What is scaled, and how far.
+
+    Attributes:
+        deployment: The name of the Deployment.
+        tasks_per_replica: How many tasks a replica shall have, those that wait and those in progress.
+        most_replicas: How many replicas there are at the most; one at the least.
+        prometheus_url: Where KEDA asks.
+        namespace: Which namespace's programs count; None for every one.
+
+    Raises:
+        ConfigurationError: A value cannot work.
+    """
+
+    deployment: str
+    tasks_per_replica: int = 10
+    most_replicas: int = 10
+    prometheus_url: str = PROMETHEUS_URL
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _DEPLOYMENT.fullmatch(self.deployment):
+            raise ConfigurationError(f"--keda {self.deployment!r}: give the name of a Deployment, such as research-agents")
+        if self.tasks_per_replica < 1:
+            raise ConfigurationError(
+                f"--keda-tasks {self.tasks_per_replica}: give how many tasks a replica shall have, 1 or more"
+            )
+        if self.most_replicas < 1:
+            raise ConfigurationError(f"--keda-replicas {self.most_replicas}: give the most replicas there may be, 1 or more")
+        if not _ADDRESS.fullmatch(self.prometheus_url):
+            raise ConfigurationError(
+                f"--prometheus {self.prometheus_url!r}: give an address such as http://prometheus-operated:9090"
+            )
+
+
+def query(scaling: Scaling) -> str:
+    """Return the PromQL: one number, or nothing while no program of the Deployment answers a scrape.
+
+    What is foretold is the sum's trend, not that of each pod: a pod that has gone would be foretold to go on.
+    """
+    matchers = [f'namespace="{scaling.namespace}"'] if scaling.namespace else []
+    chosen = "{" + ",".join([*matchers, f'pod=~"{scaling.deployment}-[a-z0-9]+-[a-z0-9]+"']) + "}"
+    none = f"0 * sum(agentgauge_build_info{chosen})"  # they run, and have nothing of it; not known is not none
+    work = f"((sum(agent_queue_depth{chosen}) or {none}) + (sum(agent_tasks_in_progress{chosen}) or {none}))"
+    foretold = f"clamp_min(predict_linear({work}[{_LOOK_BACK}:30s], {_LOOK_AHEAD_SECONDS}), 0) and {work}"
+    return f'max({foretold} or label_replace({work}, "is", "now", "", ""))'
+
+
+def scaled_object(scaling: Scaling, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Make the object.
+
+    Args:
+        scaling: What is scaled.
+        metadata: Its name and labels.
+    """
+    trigger = {
+        "type": "prometheus",
+        "metricType": "AverageValue",
+        "metadata": {
+            "serverAddress": scaling.prometheus_url,
+            "query": query(scaling),
+            "threshold": str(scaling.tasks_per_replica),
+            "ignoreNullValues": "false",  # no answer is no reason to end replicas that are at work
+        },
+    }
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": metadata,
+        "spec": {
+            "scaleTargetRef": {"name": scaling.deployment},
+            "minReplicaCount": 1,  # with none, nothing would be left to tell of work
+            "maxReplicaCount": scaling.most_replicas,
+            "pollingInterval": 30,
+            "fallback": {"failureThreshold": 4, "replicas": 1, "behavior": "currentReplicasIfHigher"},
+            "triggers": [trigger],
+        },
+    }
