@@ -13,7 +13,8 @@ PATH = Path(__file__).parents[2] / "docs" / "metrics.md"
 _INTRODUCTION = """\
 # Metrics
 
-Every metric family that agentgauge exports. This page is made from `src/agentgauge/catalogue.py` by `python -m dashboards.build`.
+Every metric family that agentgauge exports. This page is made from `src/agentgauge/catalogue` by
+`python -m dashboards.build`.
 
 A label whose value is not known, such as the agent's name outside an agent, is absent. A histogram `NAME` is exported as
 `NAME_bucket`, `NAME_count` and `NAME_sum`.
@@ -23,6 +24,8 @@ _SECTIONS = (
     ("Agents and their tasks", ("agent_",)),
     ("agentgauge itself, its targets and its limits", ("agentgauge_", "target_info")),
     ("Host", ("system_",)),
+    ("Container", ("container_",)),
+    ("GPU", ("hw_",)),
     ("Process", ("process_", "python_")),
 )
 

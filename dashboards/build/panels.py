@@ -18,15 +18,30 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, Threshold, ThresholdsMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from dashboards.build.promql import by_target
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DATASOURCE", "Query", "latency", "number", "series", "states", "table_of"]
+__all__ = [
+    "DATASOURCE",
+    "Column",
+    "Query",
+    "comparison",
+    "latency",
+    "link_to",
+    "number",
+    "series",
+    "states",
+    "table_of",
+    "threshold",
+]
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 _HEIGHT = 8
 _STAT_HEIGHT = 4
+_WHOLE_WIDTH = 24
 _LINES = "/(limit|objective)$/"
 _LINE_STYLE = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
@@ -53,16 +68,52 @@ class Query:
         return self.legend.endswith(("limit", "objective"))
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of numbers in a table that compares things.
+
+    Attributes:
+        title: What stands at its head.
+        unit: Grafana's name of the unit.
+        expression: PromQL with one element for each row that has a number here.
+    """
+
+    title: str
+    unit: str
+    expression: str
+
+
+def threshold(metric: str) -> Query:
+    """The limits that the program exports for a reading, as dashed lines."""
+    limits = by_target("agentgauge_threshold", f'metric="{metric}"')
+    return Query(f"max by (severity) ({limits})", "{{severity}} limit")
+
+
+def link_to(uid: str, title: str, **variables: str) -> dict[str, Any]:
+    """Make a link from a row or a series to another board, which keeps the time range and what else is chosen.
+
+    Args:
+        uid: The other board.
+        title: What the link is called.
+        variables: What is chosen there instead, by variable: a label's name.
+    """
+    kept = [name for name in ("datasource", "job", "instance", "agent") if name not in variables]
+    parts = [f"${{{name}:queryparam}}" for name in kept]
+    parts += [f"var-{name}=${{__data.fields.{label}:percentencode}}" for name, label in variables.items()]
+    return {"title": title, "url": f"/d/{uid}?{'&'.join(parts)}&${{__url_time_range}}"}
+
+
 def series(
     title: str,
     question: str,
     unit: str,
     *queries: Query,
     width: int = 8,
-    no_value: str = "",
+    no_value: str = "not reported here",
     is_stacked: bool = False,
     limit: float | None = None,
     has_exemplars: bool = False,
+    link: Mapping[str, Any] | None = None,
 ) -> timeseries.Panel:
     """Draw queries over time.
 
@@ -72,10 +123,11 @@ def series(
         unit: Grafana's name of the unit.
         queries: What is drawn.
         width: Columns out of 24.
-        no_value: What stands there when there are no series, where that is normal.
+        no_value: What stands there when there are no series.
         is_stacked: Pile the series up, for parts of a whole.
         limit: A fixed limit to draw, in ``unit``.
         has_exemplars: Mark single measured calls that lead to their traces.
+        link: Where a series leads.
     """
     style = GraphThresholdsStyleMode.OFF if limit is None else GraphThresholdsStyleMode.DASHED
     panel = timeseries.Panel().thresholds_style(common.GraphThresholdsStyleConfig().mode(style))
@@ -86,6 +138,8 @@ def series(
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     if any(query.is_line for query in queries):
         panel = panel.override_by_regexp(_LINES, _LINE_STYLE)
+    if link is not None:
+        panel = panel.override_by_regexp("/.*/", [DynamicConfigValue("links", [dict(link)])])
     for index, query in enumerate(queries):
         target = _target(query, chr(ord("A") + index)).range()
         panel = panel.with_target(target.exemplar(exemplar=True) if has_exemplars and not query.is_line else target)
@@ -98,7 +152,14 @@ def latency(title: str, question: str, *queries: Query, width: int = 8, no_value
 
 
 def number(
-    title: str, question: str, unit: str, expression: str, *, no_value: str, steps: Mapping[float, str] | None = None
+    title: str,
+    question: str,
+    unit: str,
+    expression: str,
+    *,
+    no_value: str,
+    steps: Mapping[float, str] | None = None,
+    width: int = 4,
 ) -> stat.Panel:
     """Show one number for the chosen time range.
 
@@ -109,13 +170,22 @@ def number(
         expression: PromQL with one element as its result.
         no_value: What stands there when there is no element.
         steps: Colours by the value from which they hold; below the first one it is green.
+        width: Columns out of 24.
     """
-    panel = _common(stat.Panel(), title, question, unit, no_value=no_value, width=4, height=_STAT_HEIGHT)
+    panel = _common(stat.Panel(), title, question, unit, no_value=no_value, width=width, height=_STAT_HEIGHT)
     return panel.thresholds(_steps(steps or {})).with_target(_target(Query(expression, title)).instant())
 
 
 def table_of(
-    title: str, question: str, unit: str, expression: str, columns: Sequence[str], *, width: int = 8, no_value: str
+    title: str,
+    question: str,
+    unit: str,
+    expression: str,
+    columns: Sequence[str],
+    *,
+    width: int = 8,
+    no_value: str,
+    links: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> table.Panel:
     """List the elements that an expression has now, the largest first.
 
@@ -127,6 +197,7 @@ def table_of(
         columns: The labels to show, in their order, before the value.
         width: Columns out of 24.
         no_value: What stands there when there are no rows.
+        links: Where the values of a column lead, by column.
     """
     order = {name: index for index, name in enumerate((*columns, "Value"))}
     keep = DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(order)}})
@@ -134,7 +205,47 @@ def table_of(
     panel = _common(table.Panel(), title, question, unit, no_value=no_value, width=width).thresholds(_thresholds(None))
     target = _target(Query(expression, "")).instant().format(PromQueryFormat.TABLE)
     by_value = common.TableSortByFieldState().display_name("Value").desc(True)
+    panel = _linked(panel, links)
     return panel.with_target(target).with_transformation(keep).with_transformation(sort).sort_by([by_value])
+
+
+def comparison(
+    title: str,
+    question: str,
+    keys: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    no_value: str,
+    width: int = 24,
+    links: Mapping[str, Mapping[str, Any]] | None = None,
+) -> table.Panel:
+    """Compare things in several numbers: a row each, the one with the largest first number first.
+
+    Args:
+        title: The panel's title.
+        question: The question that the panel answers.
+        keys: The labels that tell the things apart; those of every column's elements.
+        columns: The numbers.
+        no_value: What stands there when there are no rows.
+        width: Columns of the grid, out of 24.
+        links: Where the values of a column lead, by column.
+    """
+    height = _HEIGHT if width < _WHOLE_WIDTH else _HEIGHT + 2
+    names = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
+    order = {name: index for index, name in enumerate((*keys, *names))}
+    panel = _common(table.Panel(), title, question, "short", no_value=no_value, width=width, height=height)
+    panel = panel.thresholds(_thresholds(None))
+    for index, column in enumerate(columns):
+        target = _target(Query(column.expression, ""), chr(ord("A") + index)).instant().format(PromQueryFormat.TABLE)
+        panel = panel.with_target(target).override_by_name(column.title, [DynamicConfigValue("unit", column.unit)])
+    for kind, options in (
+        ("merge", {}),
+        ("filterFieldsByName", {"include": {"names": list(order)}}),
+        ("organize", {"indexByName": order, "excludeByName": {}, "renameByName": names}),
+    ):
+        panel = panel.with_transformation(DataTransformerConfig(id_val=kind, options=options))
+    first = common.TableSortByFieldState().display_name(columns[0].title).desc(True)
+    return _linked(panel, links).sort_by([first])
 
 
 def states(title: str, question: str, query: Query, *, width: int, no_value: str) -> statetimeline.Panel:
@@ -144,9 +255,15 @@ def states(title: str, question: str, query: Query, *, width: int, no_value: str
     return panel.with_target(_target(query).range())
 
 
+def _linked(panel: Any, links: Mapping[str, Mapping[str, Any]] | None) -> Any:
+    for column, link in (links or {}).items():
+        panel = panel.override_by_name(column, [DynamicConfigValue("links", [dict(link)])])
+    return panel
+
+
 def _common(panel: Any, title: str, question: str, unit: str, *, no_value: str, width: int, height: int = _HEIGHT) -> Any:
-    panel = panel.title(title).description(question).unit(unit).datasource(DATASOURCE).span(width).height(height)
-    return panel.no_value(no_value) if no_value else panel
+    panel = panel.title(title).description(question).unit(unit).datasource(DATASOURCE)
+    return panel.span(width).height(height).no_value(no_value)
 
 
 def _target(query: Query, ref_id: str = "A") -> prometheus.Dataquery:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BAD", "FAILED", "GOOD", "JUDGED", "by_agent", "by_target", "mean", "ours", "quantile", "rate", "share"]
+__all__ = [
+    "ALERTS_FIRING",
+    "BAD",
+    "FAILED",
+    "GOOD",
+    "JUDGED",
+    "Select",
+    "by_agent",
+    "by_agent_and_model",
+    "by_agent_and_tool",
+    "by_model",
+    "by_target",
+    "by_workflow",
+    "in_range",
+    "mean",
+    "ours",
+    "quantile",
+    "rate",
+    "share",
+]
 
 # Cancelled and abandoned calls say nothing about the agent.
 GOOD = 'outcome="success"'
@@ -16,8 +35,17 @@ JUDGED = 'outcome=~"success|error|timeout"'
 # Families without an outcome tell them by the type of what ended the call.
 FAILED = 'error_type!~"|GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"'
 
+# An alert about absence has no job, so the empty one is kept.
+ALERTS_FIRING = 'ALERTS{alertname=~"Agentgauge.+",alertname!="AgentgaugeWatchdog",alertstate="firing",job=~"$job|"}'
+
 _TARGET = 'job=~"$job",instance=~"$instance"'
 _AGENT = _TARGET + ',gen_ai_agent_name=~"$agent"'
+_MODEL = ',gen_ai_request_model=~"$model"'
+_TOOL = ',gen_ai_tool_name=~"$tool"'
+_WORKFLOW = ',gen_ai_workflow_name=~"$workflow"'
+
+Select: TypeAlias = "Callable[..., str]"
+"""Any of the functions ``by_...``: metric and further matchers in, selector out."""
 
 
 def by_target(metric: str, matchers: str = "") -> str:
@@ -30,14 +58,39 @@ def by_agent(metric: str, matchers: str = "") -> str:
     return f"{metric}{{{_joined(_AGENT, matchers)}}}"
 
 
+def by_model(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances and models."""
+    return f"{metric}{{{_joined(_TARGET + _MODEL, matchers)}}}"
+
+
+def by_agent_and_model(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances, agents and models."""
+    return f"{metric}{{{_joined(_AGENT + _MODEL, matchers)}}}"
+
+
+def by_agent_and_tool(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances, agents and tools."""
+    return f"{metric}{{{_joined(_AGENT + _TOOL, matchers)}}}"
+
+
+def by_workflow(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances and workflows."""
+    return f"{metric}{{{_joined(_TARGET + _WORKFLOW, matchers)}}}"
+
+
 def ours(expression: str) -> str:
     """Keep what agentgauge's targets say: other exporters in the same Prometheus use these names too."""
-    return f"{expression} and on (job, instance) agentgauge_build_info"
+    return f"{expression} and on (job, instance) {by_target('agentgauge_build_info')}"
 
 
 def rate(selector: str) -> str:
     """The increase a second, over the window that fits the scrape interval and the zoom."""
     return f"rate({selector}[$__rate_interval])"
+
+
+def in_range(selector: str, labels: str = "") -> str:
+    """The increase over the time range that is shown, in one sum or for each combination of ``labels``."""
+    return f"sum{f' by ({labels}) ' if labels else ''}(increase({selector}[$__range]))"
 
 
 def quantile(ratio: float, selector: str, labels: str) -> str:

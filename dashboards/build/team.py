@@ -1,18 +1,22 @@
-"""The row about agents that work together: who gives work to whom, how runs go, and what is wasted."""
+"""The board "Agents together": who gives work to whom, how workflows and runs go, and what is wasted."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dashboards.build.panels import Query, series, table_of
-from dashboards.build.promql import BAD, JUDGED, by_agent, by_target, mean, quantile, rate, share
+from dashboards.build import lm_rows, tool_rows
+from dashboards.build.board import WORKFLOW, Board
+from dashboards.build.panels import Column, Query, comparison, latency, number, series, table_of
+from dashboards.build.promql import BAD, FAILED, JUDGED, by_agent, by_target, by_workflow, in_range, mean, quantile, rate, share
 
-__all__ = ["ROWS"]
+__all__ = ["BOARD"]
 
 _AGENT = "gen_ai_agent_name"
 _LEGEND = "{{gen_ai_agent_name}}"
 _WORKFLOW = "gen_ai_workflow_name"
 _WORKFLOW_LEGEND = "{{gen_ai_workflow_name}}"
+_WORKFLOWS = "gen_ai_invoke_workflow_duration_seconds"
+_UNFAILED = 'error_type=""'
 _RUN_TIME = "gen_ai_invoke_agent_duration_seconds_sum"
 _SPENT = 'gen_ai_token_type=~"input|output"'  # the other types are parts of these
 _NO_RUN = "no run"
@@ -23,6 +27,12 @@ def _handoffs(matchers: str = "", window: str = "$__rate_interval") -> str:
     """The increase of handoffs that a chosen agent made or took."""
     sides = [by_target("agent_handoffs_total", f'{side}=~"$agent"{matchers}') for side in ("source", "target")]
     return " or ".join(f"increase({selector}[{window}])" for selector in sides)
+
+
+def _side(label: str) -> str:
+    """How often each chosen agent was on one side of a handoff in the time range."""
+    handoffs = by_target("agent_handoffs_total", f'{label}=~"$agent"')
+    return f'sum by ({_AGENT}) (label_replace(increase({handoffs}[$__range]), "{_AGENT}", "$1", "{label}", "(.+)")) > 0'
 
 
 def _of_a_run(histogram: str) -> tuple[Query, Query]:
@@ -40,15 +50,40 @@ def _in_range(metric: str) -> str:
     return f"increase({by_agent(metric)}[$__range])"
 
 
-def together() -> list[Any]:
-    """Every panel of the row."""
-    return [*_delegation(), *_runs(), *_waste()]
+def _overview() -> list[Any]:
+    workflows = by_workflow(_WORKFLOWS + "_count")
+    return [
+        number(
+            "Handoffs",
+            "How often did one of the chosen agents give work to another, or take it, in the time range?",
+            "short",
+            f"sum({_handoffs(window='$__range')})",
+            no_value="none",
+            width=6,
+        ),
+        number(
+            "Handoffs failed",
+            "How many of these handoffs ended in error or timeout?",
+            "short",
+            f"sum({_handoffs(',' + BAD, '$__range')}) or 0 * sum({_handoffs(window='$__range')})",
+            no_value="no handoff",
+            steps={1: "orange"},
+            width=6,
+        ),
+        number("Workflow runs", "How many workflows ended?", "short", in_range(workflows), no_value=_NO_WORKFLOW, width=6),
+        number(
+            "Workflow runs completed",
+            "Which share of the workflow runs of the time range succeeded?",
+            "percentunit",
+            f"({in_range(by_workflow(_WORKFLOWS + '_count', _UNFAILED))} or 0 * {in_range(workflows)})"
+            f" / ({in_range(workflows)} > 0)",
+            no_value=_NO_WORKFLOW,
+            width=6,
+        ),
+    ]
 
 
 def _delegation() -> list[Any]:
-    runs = "gen_ai_invoke_workflow_duration_seconds"
-    completed = share(rate(by_target(runs + "_count", 'error_type=""')), rate(by_target(runs + "_count")), _WORKFLOW)
-    coordination = share(rate(by_target("agent_workflow_coordination_seconds_total")), rate(by_target(runs + "_sum")), _WORKFLOW)
     return [
         table_of(
             "Handoffs",
@@ -72,12 +107,45 @@ def _delegation() -> list[Any]:
             *_of_a_run("agent_delegation_depth"),
             no_value="no handoff",
         ),
+    ]
+
+
+def _workflows() -> list[Any]:
+    runs = by_workflow(_WORKFLOWS + "_count")
+    completed = share(rate(by_workflow(_WORKFLOWS + "_count", _UNFAILED)), rate(runs), _WORKFLOW)
+    at_rest = by_workflow("agent_workflow_coordination_seconds_total")
+    coordination = share(rate(at_rest), rate(by_workflow(_WORKFLOWS + "_sum")), _WORKFLOW)
+    return [
+        series(
+            "Workflow runs",
+            "How often does each workflow run?",
+            "ops",
+            Query(f"sum by ({_WORKFLOW}) ({rate(runs)})", _WORKFLOW_LEGEND),
+            no_value=_NO_WORKFLOW,
+        ),
+        series(
+            "Failed workflow runs",
+            "Which workflows fail, how often, and with which type of error?",
+            "ops",
+            Query(
+                f"sum by ({_WORKFLOW}, error_type) ({rate(by_workflow(_WORKFLOWS + '_count', FAILED))})",
+                "{{gen_ai_workflow_name}} {{error_type}}",
+            ),
+            no_value="none failed",
+        ),
+        latency(
+            "Duration of workflow runs (p95)",
+            "How long do the slowest 5 % of each workflow's runs take at least?",
+            Query(quantile(0.95, by_workflow(_WORKFLOWS + "_bucket"), _WORKFLOW), _WORKFLOW_LEGEND),
+            no_value=_NO_WORKFLOW,
+        ),
         series(
             "Completed workflow runs",
             "Which share of each workflow's runs succeeded? Cancelled ones did not complete.",
             "percentunit",
             Query(completed, _WORKFLOW_LEGEND),
             no_value=_NO_WORKFLOW,
+            width=12,
         ),
         series(
             "Coordination",
@@ -85,30 +153,15 @@ def _delegation() -> list[Any]:
             "percentunit",
             Query(coordination, _WORKFLOW_LEGEND),
             no_value=_NO_WORKFLOW,
+            width=12,
         ),
     ]
 
 
 def _runs() -> list[Any]:
-    tool = "gen_ai_agent_name, gen_ai_tool_name"
     return [
-        series(
-            "Repeated tool calls",
-            "Which agents call a tool again with the same arguments in the same run, as one does that turns in circles?",
-            "ops",
-            Query(
-                f"sum by ({tool}) ({rate(by_agent('agent_repeated_tool_calls_total'))})",
-                "{{gen_ai_agent_name}} {{gen_ai_tool_name}}",
-            ),
-            no_value="none",
-        ),
-        series(
-            "LM calls of a run",
-            "How many LM calls does a run of each agent make, on average and among the 5 % with most?",
-            "short",
-            *_of_a_run("gen_ai_invoke_agent_inference_calls"),
-            no_value=_NO_RUN,
-        ),
+        tool_rows.repeated(by_agent),
+        lm_rows.calls_of_a_run(),
         series(
             "Tool calls of a run",
             "How many tools does a run of each agent call, on average and among the 5 % with most?",
@@ -122,6 +175,19 @@ def _runs() -> list[Any]:
             " with most?",
             "short",
             *_of_a_run("agent_run_steps"),
+            width=12,
+            no_value=_NO_RUN,
+        ),
+        comparison(
+            "Agents at work",
+            "Which agent runs most, gives and takes most work?",
+            (_AGENT,),
+            (
+                Column("Runs", "short", in_range(by_agent(_RUN_TIME.replace("_sum", "_count")), _AGENT) + " > 0"),
+                Column("Given", "short", _side("source")),
+                Column("Taken", "short", _side("target")),
+            ),
+            width=12,
             no_value=_NO_RUN,
         ),
     ]
@@ -174,4 +240,16 @@ def _waste() -> list[Any]:
     ]
 
 
-ROWS = (("Agents together", together),)
+BOARD = Board(
+    "team",
+    "Agents together",
+    "Who gives work to whom, how workflows and runs go, and what is wasted.",
+    (
+        ("Overview", _overview),
+        ("Handoffs", _delegation),
+        ("Workflows", _workflows),
+        ("Runs", _runs),
+        ("Waste", _waste),
+    ),
+    (WORKFLOW,),
+)

@@ -1,0 +1,9 @@
+"""Every board that ships, in the order in which one reads them."""
+
+from __future__ import annotations
+
+from dashboards.build import agents, cost, fleet, llm, machine, slo, team, tools
+
+__all__ = ["BOARDS"]
+
+BOARDS = (fleet.BOARD, agents.BOARD, team.BOARD, llm.BOARD, tools.BOARD, cost.BOARD, slo.BOARD, machine.BOARD)
