@@ -155,14 +155,7 @@ def scaled_durations(config: str) -> str:
 
 
 NOT_IN_THE_DEMO = {
-    "Time to the first chunk",  # no model of DSPy streams in it
-    "LM retries",  # it has none
-    "LM calls without a price",
-    "Answers in the wrong form",
-    "Handoffs",  # its agents are called by a workflow, not by one another
-    "Failed handoffs",
-    "Delegation depth",
-    "Repeated tool calls",  # its tools are decorated, which show no arguments
+    "Answers in the wrong form",  # its model keeps to the form
 }
 
 

@@ -35,12 +35,14 @@ def backfilled(folder: Path, lines: Iterable[str]) -> Iterator[str]:
     """
     (folder / "page.om").write_text("\n".join(lines) + "\n# EOF\n", encoding="utf-8")
     (folder / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
-    backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", "page.om", "data"]
+    # by default it reads the page once for every two hours of it
+    backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=744h", "-q", "page.om", "data"]
     subprocess.run(backfill, cwd=folder, check=True, timeout=60)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
+    options.append("--storage.tsdb.retention.time=99d")  # or what is older than 15 d is dropped when it starts
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(["prometheus", *options], cwd=folder, stdout=log, stderr=subprocess.STDOUT) as process,

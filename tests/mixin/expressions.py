@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
-DASHBOARD = ROOT / "dashboards" / "agents.json"
-RULES = ROOT / "alerts" / "rules" / "agents.yml"
-RULE_TESTS = ROOT / "alerts" / "tests" / "agents_test.yml"
+DASHBOARDS = ROOT / "dashboards"
+DASHBOARD = DASHBOARDS / "agents.json"
+RULES = ROOT / "alerts" / "rules"
+RULE_TESTS = ROOT / "alerts" / "tests"
 ALERTMANAGER = ROOT / "alerts" / "alertmanager.yml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+RUNBOOK_URL = "https://github.com/agentgauge/agentgauge/blob/main/docs/runbooks/"
 
-ALL = {"job": ".+", "instance": ".+", "agent": ".*", "__rate_interval": "1m", "__range": "15m"}
+ALL = {
+    "job": ".+",
+    "instance": ".+",
+    **dict.fromkeys(("agent", "model", "tool", "workflow"), ".*"),
+    "__rate_interval": "1m",
+    "__range": "15m",
+}
 """The variables as Grafana fills them when "All" is chosen; several values are written ``(a|b)``."""
 
 
@@ -53,18 +61,38 @@ def load_dashboard(path: Path = DASHBOARD) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def dashboard_uids() -> set[str]:
+    """Return the identifiers under which the dashboards are known to Grafana."""
+    return {json.loads(path.read_text(encoding="utf-8"))["uid"] for path in (ROOT / "dashboards").glob("*.json")}
+
+
+def load_dashboards() -> dict[str, dict[str, Any]]:
+    """Read every dashboard, by the name of its file."""
+    return {path.stem: load_dashboard(path) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
 def load_rules(path: Path = RULES) -> dict[str, Any]:
-    """Read a rule file."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Read a rule file, or all those of a directory as if they were one."""
+    return {"groups": _joined(path, "groups")}
+
+
+def load_cases(path: Path = RULE_TESTS) -> dict[str, Any]:
+    """Read the unit tests of a rule file, or all those of a directory as if they were one."""
+    return {"tests": _joined(path, "tests")}
+
+
+def _joined(path: Path, key: str) -> list[Any]:
+    files = sorted(path.glob("*.yml")) if path.is_dir() else [path]
+    return [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))[key]]
 
 
 def substitute(expr: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of ``$name`` and ``${name}``."""
+    """Put values in the place of ``$name`` and ``${name}``; ``$1`` is what a pattern of PromQL caught."""
 
     def value(match: re.Match[str]) -> str:
         return values[match.group(1) or match.group(2)]
 
-    return re.sub(r"\$(?:{(\w+)}|(\w+))", value, expr)
+    return re.sub(r"\$(?:{([a-z_]\w*)}|([a-z_]\w*))", value, expr)
 
 
 def dashboard_expressions(board: Mapping[str, Any], values: Mapping[str, str] = ALL) -> Iterator[Expression]:
@@ -85,8 +113,9 @@ def dashboard_expressions(board: Mapping[str, Any], values: Mapping[str, str] = 
             is_table = target.get("format") == "table"
             legend = "" if is_table else target["legendFormat"]
             if is_table:
-                columns = panel["transformations"][0]["options"]["include"]["names"]
-                legend = " ".join(f"{{{{{name}}}}}" for name in columns if name != "Value")
+                kept = next(each for each in panel["transformations"] if each["id"] == "filterFieldsByName")
+                columns = kept["options"]["include"]["names"]
+                legend = " ".join(f"{{{{{name}}}}}" for name in columns if not name.startswith("Value"))
             yield Expression(panel["title"], expr, legend, "panel", is_instant=target["instant"])
 
 
@@ -117,17 +146,18 @@ def scaled_rules(rules: Mapping[str, Any], factor: float) -> dict[str, Any]:
 
 def _scaled(rule: Mapping[str, Any], factor: float) -> dict[str, Any]:
     def duration(match: re.Match[str]) -> str:
-        return f"{_milliseconds(match.group()) * factor:.0f}ms"
+        return f"{milliseconds(match.group()) * factor:.0f}ms"
 
     def brackets(match: re.Match[str]) -> str:
         return re.sub(r"(?:\d+[a-z]+)+", duration, match.group())
 
     expr = re.sub(r"\[[^\]]*\]|\boffset\s+\w+", brackets, rule["expr"])
     expr = re.sub(r"\d+(?=\s*# seconds)", lambda match: f"{float(match.group()) * factor:g}", expr)
-    durations = {key: f"{_milliseconds(rule[key]) * factor:.0f}ms" for key in ("for", "keep_firing_for") if key in rule}
+    durations = {key: f"{milliseconds(rule[key]) * factor:.0f}ms" for key in ("for", "keep_firing_for") if key in rule}
     return {**rule, "expr": expr, **durations}
 
 
-def _milliseconds(duration: str) -> float:
+def milliseconds(duration: str) -> float:
+    """Return a duration, as Prometheus spells it, in milliseconds."""
     units = {"ms": 1, "s": 1e3, "m": 6e4, "h": 3.6e6, "d": 8.64e7, "w": 6.048e8}
     return sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|[smhdw])", duration))

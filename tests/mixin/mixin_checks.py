@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import promql_parser
 
 from agentgauge.catalogue import FAMILIES, Family, Kind
+from expressions import RUNBOOK_URL, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from expressions import Expression
 
+_MOST_LEVELS = 4
+_NEVER_SILENT = {"AgentgaugeWatchdog"}
+_COLUMNS = 24
+_TRACED = re.compile(r"(?:gen_ai|agent)_\w+_seconds_bucket")  # of calls, which have traces; the reader wants the slow ones
 _TARGET_LABELS = frozenset({"job", "instance"})
 _SCRAPE_NAMES = ("up", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling")
+SERVER_SERIES = {
+    "prometheus_rule_evaluation_failures_total": {"rule_group"},
+    "prometheus_notifications_errors_total": {"alertmanager"},
+    "prometheus_notifications_dropped_total": set(),
+    "alertmanager_notifications_failed_total": {"integration"},
+}
+"""What Prometheus and Alertmanager say of themselves and rules ask for, with the labels that every release has."""
 
 
 def known_series(recorded: Iterable[Expression] = ()) -> dict[str, frozenset[str]]:
@@ -33,10 +46,14 @@ def known_series(recorded: Iterable[Expression] = ()) -> dict[str, frozenset[str
         if family.kind is Kind.HISTOGRAM:
             known[f"{family.name}_bucket"] |= {"le"}
     known["target_info"] |= {"service_name"}
+    known |= {name: frozenset(labels) for name, labels in SERVER_SERIES.items()}
     known = {name: labels | _TARGET_LABELS for name, labels in known.items()}
-    for expression in recorded:
-        labels = [known[selector.name] for selector in _selectors(expression.expr) if selector.name in known]
-        known[expression.title] = frozenset().union(*labels)
+    recorded = list(recorded)
+    for _ in range(_MOST_LEVELS):  # one may be made of others, which stand in later files
+        for expression in recorded:
+            labels = [known[selector.name] for selector in selectors_of(expression.expr) if selector.name in known]
+            made = re.findall(r'label_replace\(.*?, "(\w+)", "[^"]*", "\w*", "[^"]*"\s*\)', expression.expr, re.DOTALL)
+            known[expression.title] = frozenset(made).union(*labels)
     return known
 
 
@@ -52,11 +69,11 @@ def name_problems(expressions: Iterable[Expression], known: Mapping[str, frozens
     problems = []
     for expression in expressions:
         try:
-            selectors = list(_selectors(expression.expr))
+            selectors = list(selectors_of(expression.expr))
         except ValueError as error:
             problems.append(f"{expression.title}: {error}")
             continue
-        available = set()
+        available = _made_labels(expression.expr)
         for selector in selectors:
             if selector.name is not None and selector.name not in known:
                 problems.append(f"{expression.title}: nothing exports {selector.name}")
@@ -75,7 +92,7 @@ def name_problems(expressions: Iterable[Expression], known: Mapping[str, frozens
 
 def coverage_problems(expressions: Iterable[Expression]) -> list[str]:
     """Find families of the catalogue that no expression shows."""
-    shown = {selector.name for expression in expressions for selector in _selectors(expression.expr)}
+    shown = {selector.name for expression in expressions for selector in selectors_of(expression.expr)}
     return [f"no panel shows {family.name}" for family in FAMILIES if shown.isdisjoint(series_names(family))]
 
 
@@ -91,6 +108,7 @@ def panel_problems(board: Mapping[str, Any]) -> list[str]:
             "a title": panel.get("title"),
             "a question": panel.get("description", "").count("?"),
             "a unit": defaults.get("unit"),
+            "a text for no value": defaults.get("noValue"),
             "thresholds": defaults.get("thresholds", {}).get("steps"),
             "targets": panel.get("targets"),
         }
@@ -98,63 +116,109 @@ def panel_problems(board: Mapping[str, Any]) -> list[str]:
         refs = [target["refId"] for target in panel["targets"]]
         if len(set(refs)) < len(refs):
             problems.append(f"{name}: a refId comes twice")
+        told = f"{panel.get('description', '')} {' '.join(target['legendFormat'] for target in panel['targets'])}"
         for target in panel["targets"]:
-            if any(not window.startswith("$__") for window in re.findall(r"\[([^\]]*)\]", target["expr"])):
-                problems.append(f"{name}: a window is fixed in {target['expr']}")
+            fixed = [window for window in re.findall(r"\[([^\]]*)\]", target["expr"]) if not window.startswith("$__")]
+            problems += [
+                f"{name}: the window {window} is fixed, and no reader is told" for window in fixed if _spelled(window) not in told
+            ]
             if target["legendFormat"] == "" and target.get("format") != "table":
                 problems.append(f"{name}: a series has no legend")
-        if "Duration of" in name and any(
-            "_bucket" in target["expr"] and not target.get("exemplar") for target in panel["targets"]
-        ):
-            problems.append(f"{name}: shows no exemplars")
+        problems += [
+            f"{name}: shows no exemplars"
+            for target in panel["targets"]
+            if panel["type"] == "timeseries" and _TRACED.search(target["expr"]) and not target.get("exemplar")
+        ]
     used = set(_values(board, "datasource"))
     problems += [f"the data source is fixed: {source}" for source in used - {"${datasource}"}]
     return problems
 
 
 def layout_problems(board: Mapping[str, Any]) -> list[str]:
-    """Find panels that overlap, leave the grid of 24 columns, or share an id."""
+    """Find panels that overlap, leave the grid of 24 columns, leave a part of it empty, or share an id."""
     problems = []
     ids = [panel["id"] for panel in board["panels"]]
     problems += [f"the id {number} comes twice" for number in sorted({number for number in ids if ids.count(number) > 1})]
     for panel in board["panels"]:
-        if not 0 < panel["gridPos"]["w"] <= 24 - panel["gridPos"]["x"]:
+        if not 0 < panel["gridPos"]["w"] <= _COLUMNS - panel["gridPos"]["x"]:
             problems.append(f"{panel['title']}: leaves the grid")
+    lines = Counter[int]()
+    for panel in board["panels"]:
+        lines.update(
+            dict.fromkeys(range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"]), panel["gridPos"]["w"])
+        )
+    problems += [f"line {line} is not full" for line, width in sorted(lines.items()) if width < _COLUMNS]
     for one, other in itertools.combinations(board["panels"], 2):
         if _overlap(one["gridPos"], other["gridPos"]):
             problems.append(f"{one['title']} overlaps {other['title']}")
     return problems
 
 
-def rule_problems(rules: Mapping[str, Any], tests: Mapping[str, Any], runbooks: set[str]) -> list[str]:
-    """Find alerts without what their receiver needs, and without a case that fires and one that stays silent.
+def rule_problems(rules: Mapping[str, Any], tests: Mapping[str, Any], runbooks: set[str], boards: set[str]) -> list[str]:
+    """Find alerts without what their receiver needs, and without cases that fire, stay silent and resolve.
 
     Args:
-        rules: A rule file's content.
-        tests: The content of the file of its unit tests.
+        rules: The content of the rule files.
+        tests: The content of the files of their unit tests.
         runbooks: The names of the runbooks that there are.
+        boards: The identifiers of the dashboards that there are.
     """
     cases = [case for test in tests["tests"] for case in test.get("alert_rule_test", ())]
     fired = {(case["alertname"], alert["exp_labels"]["severity"]) for case in cases for alert in case["exp_alerts"]}
-    silent = {case["alertname"] for case in cases if not case["exp_alerts"]} | {"AgentgaugeWatchdog"}  # it is never silent
+    silent = {case["alertname"] for case in cases if not case["exp_alerts"]} | _NEVER_SILENT
+    resolved = {name for test in tests["tests"] for name in _resolved(test.get("alert_rule_test", ()))} | _NEVER_SILENT
     problems = []
     for rule in (rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule):
         name, annotations = rule["alert"], rule["annotations"]
         severity = rule["labels"].get("severity")
+        board = re.match(r"/d/([\w-]+)(\?|$)", annotations.get("dashboard_url", ""))
         facts = {
             "its name starts with Agentgauge": re.fullmatch("Agentgauge([A-Z][a-z]+)+", name),
             "its severity is known": severity in {"critical", "warning", "info"},
             "its labels have no value in them": "$value" not in str(rule["labels"]),
+            "it waits before it fires": "for" in rule or name in _NEVER_SILENT,
             "its summary is static": annotations.get("summary") and "{{" not in annotations["summary"],
             "it has a description": annotations.get("description"),
-            "it leads to its runbook": annotations.get("runbook_url", "").endswith(f"/blob/main/docs/runbooks/{name}.md"),
+            "it leads to its runbook": annotations.get("runbook_url") == f"{RUNBOOK_URL}{name}.md",
             "its runbook exists": name in runbooks,
-            "it leads to the dashboard": annotations.get("dashboard_url", "").startswith("/d/agentgauge-agents"),
+            "it leads to a dashboard that exists": board and board[1] in boards,
             "a case makes it fire": (name, severity) in fired,
             "a case keeps it silent": name in silent,
+            "a case resolves it": name in resolved,
         }
         problems += [f"{name}: it is not so that {fact}" for fact, is_true in facts.items() if not is_true]
     return problems
+
+
+def runbook_problems(runbooks: Mapping[str, str]) -> list[str]:
+    """Find runbooks, given by name and text, that leave open what it means, whom it hurts, what to ask or what to do."""
+    problems = []
+    for name, text in runbooks.items():
+        parts = [part.strip().lower() for part in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+        facts = {
+            "its title is the alert's name": text.startswith(f"# {name}\n"),
+            "it says what it means": re.match(r"# \w+\n\n\w", text) or "meaning" in parts,
+            "it says what the impact is": "impact" in parts,
+            "it says what to look at": {"diagnosis", "what to look at"} & set(parts),
+            "it has a query to run": "```promql\n" in text,
+            "it says what to do": {"mitigation", "what to do"} & set(parts),
+        }
+        problems += [f"{name}: it is not so that {fact}" for fact, is_true in facts.items() if not is_true]
+    return problems
+
+
+def _resolved(cases: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the alerts that one test sees fire and later sees silent."""
+    fired = set()
+    for case in sorted(cases, key=lambda case: milliseconds(case["eval_time"])):
+        if case["exp_alerts"]:
+            fired.add(case["alertname"])
+        elif case["alertname"] in fired:
+            yield case["alertname"]
+
+
+def _spelled(window: str) -> str:
+    return re.sub(r"(\d+)m$", r"\1 min", re.sub(r"(\d+)([hd])$", r"\1 \2", window))
 
 
 def _overlap(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
@@ -164,14 +228,16 @@ def _overlap(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
 
 
 @lru_cache(maxsize=4096)  # one renamed family leaves most expressions as they are
-def _nodes(expr: str) -> list[Any]:
+def nodes_of(expr: str) -> list[Any]:
+    """Parse PromQL and list the nodes of its tree."""
     nodes: list[Any] = []
     promql_parser.walk(promql_parser.parse(expr), lambda node: nodes.append(node) is None)
     return nodes
 
 
-def _selectors(expr: str) -> Iterator[promql_parser.VectorSelector]:
-    for node in _nodes(expr):
+def selectors_of(expr: str) -> Iterator[promql_parser.VectorSelector]:
+    """Yield what an expression selects, each at least once."""
+    for node in nodes_of(expr):
         if isinstance(node, promql_parser.VectorSelector):
             yield node
         elif isinstance(node, promql_parser.MatrixSelector):
@@ -180,13 +246,18 @@ def _selectors(expr: str) -> Iterator[promql_parser.VectorSelector]:
 
 def _grouping_labels(expr: str) -> set[str]:
     labels: set[str] = set()
-    for node in _nodes(expr):
+    for node in nodes_of(expr):
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             labels |= set(node.modifier.labels)
         elif isinstance(node, promql_parser.BinaryExpr) and node.modifier is not None:
             labels |= set(node.modifier.matching.labels if node.modifier.matching else ())
             labels |= set(node.modifier.group_labels or ())
     return labels
+
+
+def _made_labels(expr: str) -> set[str]:
+    calls = (node for node in nodes_of(expr) if isinstance(node, promql_parser.Call) and node.func.name == "label_replace")
+    return {list(call.args)[1].val for call in calls}
 
 
 def _values(node: object, key: str) -> Iterator[str]:

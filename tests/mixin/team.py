@@ -68,7 +68,8 @@ class Team:
         inner.note_answer(Answer(input_tokens=100, output_tokens=20))
         inner.end()
         tokens = {"input_tokens": 100, "output_tokens": 20, "cache_read_tokens": 40, "cache_write_tokens": 10}
-        call.note_answer(Answer(**tokens, reasoning_tokens=5, finish_reasons=("stop",), cost_usd=0.01))
+        answer = Answer(**tokens, reasoning_tokens=5, response_model="large-3", finish_reasons=("stop",), cost_usd=0.01)
+        call.note_answer(answer)
         call.end()
 
     def _think(self) -> None:

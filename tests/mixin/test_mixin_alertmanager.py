@@ -1,13 +1,14 @@
 """Alertmanager takes the shipped configuration, sends alerts to the right receiver, and mutes what another alert explains."""
 
 import json
+import re
 import subprocess
 import time
 import urllib.request
 
 import pytest
 
-from expressions import ALERTMANAGER
+from expressions import ALERTMANAGER, load_rules
 from stack import Stack
 
 pytestmark = pytest.mark.servers
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.servers
 def _amtool(*arguments):
     result = subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def test_alertmanager_accepts_its_configuration():
@@ -27,6 +29,9 @@ def test_alertmanager_accepts_its_configuration():
     [
         (["alertname=AgentgaugeWatchdog", "severity=info"], "dead-man"),
         (["alertname=AgentgaugeTaskStuck", "severity=warning"], "operators"),
+        (["alertname=AgentgaugeTargetDown", "severity=critical"], "on-call"),
+        (["alertname=AgentgaugeSpendUnusual", "severity=info"], "digest"),
+        (["alertname=AgentgaugeCriticalUnresolved", "severity=critical", "escalation=true"], "second-line"),
         (["alertname=AnAlertOfSomebodyElse"], "operators"),
     ],
 )
@@ -57,19 +62,92 @@ def _muted(url, alerts, expected):
         time.sleep(0.05)
 
 
-def test_what_is_critical_mutes_the_warning_about_the_same_thing_only(alertmanager):
-    high = {"alertname": "AgentgaugeErrorRatioHigh", "job": "mute", "gen_ai_agent_name": "r", "agent_task": "t"}
-    disk = {"alertname": "AgentgaugeHostDiskFull", "job": "mute", "instance": "a:1"}
-    expected = {"muted", "muted disk"}
+def test_every_alert_that_ships_has_a_receiver_of_its_severity():
+    receivers = {"critical": "on-call", "warning": "operators", "info": "digest"}
+    special = {"AgentgaugeWatchdog": "dead-man", "AgentgaugeCriticalUnresolved": "second-line"}
+    alerts = [rule for group in load_rules()["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 40
+    expected = {_described(rule): special.get(rule["alert"], receivers[rule["labels"]["severity"]]) for rule in alerts}
+    assert {labels: _receiver(*labels) for labels in expected} == expected
+
+
+def _described(rule):
+    return (f"alertname={rule['alert']}", *(f"{name}={value}" for name, value in rule["labels"].items()))
+
+
+def _receiver(*labels):
+    return _amtool("config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels).strip()
+
+
+def test_no_secret_stands_in_the_configuration():
+    text = ALERTMANAGER.read_text(encoding="utf-8")
+    keys = re.findall(r"^\s*-?\s*\w*(?:api_url|password|routing_key|service_key|credentials|token)\w*:", text, re.MULTILINE)
+    keys += re.findall(r"{(?:api_url|password|credentials|token)\w*:", text)
+    assert len(keys) >= 5
+    assert [key for key in keys if not key.rstrip(":").endswith("_file")] == []
+
+
+def test_a_warning_about_an_agent_waits_while_something_critical_is_wrong_with_it(alertmanager):
+    of_agent = {"job": "mute", "gen_ai_agent_name": "r"}
+    expected = {"the same alert", "of another task", "another alert"}
     muted = _muted(
         alertmanager,
         [
-            high | {"severity": "critical", "is": "critical"},
-            high | {"severity": "warning", "is": "muted"},
-            high | {"severity": "warning", "agent_task": "u", "is": "of another task"},
+            of_agent | {"alertname": "AgentgaugeErrorRatioHigh", "agent_task": "t", "severity": "critical", "is": "critical"},
+            of_agent
+            | {"alertname": "AgentgaugeErrorRatioHigh", "agent_task": "t", "severity": "warning", "is": "the same alert"},
+            of_agent
+            | {"alertname": "AgentgaugeErrorRatioHigh", "agent_task": "u", "severity": "warning", "is": "of another task"},
+            of_agent | {"alertname": "AgentgaugeQueueGrowing", "severity": "warning", "is": "another alert"},
+            of_agent | {"alertname": "AgentgaugeSpendUnusual", "severity": "info", "is": "information"},
+            of_agent | {"alertname": "AgentgaugeMemory", "severity": "critical", "is": "also critical"},
+            of_agent | {"job": "other", "alertname": "AgentgaugeQueueGrowing", "severity": "warning", "is": "in another job"},
+            {
+                "job": "mute",
+                "alertname": "AgentgaugeQueueGrowing",
+                "gen_ai_agent_name": "s",
+                "severity": "warning",
+                "is": "else's",
+            },
+            {"job": "mute", "alertname": "AgentgaugeHostCpuHigh", "instance": "a:1", "severity": "warning", "is": "of a host"},
+        ],
+        expected,
+    )
+    assert muted == expected
+
+
+def test_what_is_critical_mutes_the_warning_about_the_same_machine_only(alertmanager):
+    disk = {"alertname": "AgentgaugeHostDiskFull", "job": "disk", "instance": "a:1"}
+    gpu = {"alertname": "AgentgaugeGpuHot", "job": "disk", "instance": "a:1"}
+    expected = {"muted disk", "muted GPU"}
+    muted = _muted(
+        alertmanager,
+        [
             disk | {"severity": "critical", "system_filesystem_mountpoint": "/", "is": "critical disk"},
             disk | {"severity": "warning", "system_filesystem_mountpoint": "/", "is": "muted disk"},
             disk | {"severity": "warning", "system_filesystem_mountpoint": "/data", "is": "another disk"},
+            gpu | {"severity": "critical", "hw_id": "GPU-1", "is": "critical GPU"},
+            gpu | {"severity": "warning", "hw_id": "GPU-1", "is": "muted GPU"},
+            gpu | {"severity": "warning", "hw_id": "GPU-2", "is": "another GPU"},
+            {"alertname": "AgentgaugeHostCpuHigh", "job": "disk", "instance": "a:1", "severity": "warning", "is": "CPU"},
+        ],
+        expected,
+    )
+    assert muted == expected
+
+
+def test_a_fast_burn_mutes_the_slow_one_of_the_same_objective_only(alertmanager):
+    burn = {"job": "burn", "agent_task": "t"}  # of no agent, so that the agent's own rule is not what mutes
+    fast = burn | {"alertname": "AgentgaugeErrorBudgetBurnFast", "severity": "critical", "objective": "success", "is": "fast"}
+    slow = burn | {"alertname": "AgentgaugeErrorBudgetBurnSlow", "severity": "warning", "objective": "success"}
+    expected = {"slow"}
+    muted = _muted(
+        alertmanager,
+        [
+            fast,
+            slow | {"is": "slow"},
+            slow | {"agent_task": "u", "is": "slow elsewhere"},
+            slow | {"alertname": "AgentgaugeLatencyBudgetBurnSlow", "objective": "latency", "is": "of another objective"},
         ],
         expected,
     )
@@ -77,12 +155,19 @@ def test_what_is_critical_mutes_the_warning_about_the_same_thing_only(alertmanag
 
 
 def test_a_target_that_is_down_mutes_what_is_said_about_it_and_the_absence_of_all_metrics(alertmanager):
-    expected = {"muted", "muted absence"}
+    expected = {"muted", "muted absence"}  # that it stays down is still said
     muted = _muted(
         alertmanager,
         [
             {"alertname": "AgentgaugeTargetDown", "job": "down", "instance": "a:1", "severity": "critical", "is": "down"},
             {"alertname": "AgentgaugeTaskStuck", "job": "down", "instance": "a:1", "severity": "warning", "is": "muted"},
+            {
+                "alertname": "AgentgaugeCriticalUnresolved",
+                "job": "down",
+                "instance": "a:1",
+                "severity": "critical",
+                "is": "escalated",
+            },
             {"alertname": "AgentgaugeMetricsAbsent", "severity": "critical", "is": "muted absence"},
             {"alertname": "AgentgaugeTaskStuck", "job": "down", "instance": "a:2", "severity": "warning", "is": "elsewhere"},
             {

@@ -1,5 +1,6 @@
 """Dashboards, rules and runbooks speak of series and labels that exist, and every family is on a panel."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,17 +8,20 @@ import pytest
 from agentgauge.catalogue import FAMILIES
 from expressions import (
     dashboard_expressions,
-    load_dashboard,
+    load_dashboards,
     load_rules,
     rule_expressions,
     runbook_expressions,
 )
-from mixin_checks import coverage_problems, known_series, name_problems
+from mixin_checks import coverage_problems, known_series, name_problems, panel_problems
+
+_LABELS = sorted({label for family in FAMILIES for label in family.labels})
+_SHOWN_NOWHERE = {"system_filesystem_type"}  # a mount point and its device say enough
 
 
 @pytest.fixture(scope="module")
 def panels():
-    return list(dashboard_expressions(load_dashboard()))
+    return [expression for board in load_dashboards().values() for expression in dashboard_expressions(board)]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +53,31 @@ def test_runbooks_name_only_series_and_labels_that_exist(known):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_a_renamed_family_is_missed_on_the_dashboard_both_ways(panels, known, family):
+def test_a_renamed_family_is_missed_on_the_dashboards_both_ways(panels, known, family):
     renamed = [replace(panel, expr=panel.expr.replace(family.name, family.name + "_renamed")) for panel in panels]
     assert any(family.name in problem for problem in coverage_problems(renamed))
     assert any(f"nothing exports {family.name}_renamed" in problem for problem in name_problems(renamed, known))
+
+
+@pytest.mark.parametrize("label", [label for label in _LABELS if label not in _SHOWN_NOWHERE])
+def test_a_label_that_the_program_drops_is_missed_on_the_dashboards(panels, known, label):
+    without = {name: labels - {label} for name, labels in known.items()}
+    assert any(problem.endswith(f"label {label}") for problem in name_problems(panels, without))
+
+
+def test_what_no_panel_shows_is_a_label_that_exists():
+    assert set(_LABELS) >= _SHOWN_NOWHERE
+
+
+@pytest.mark.parametrize("name", sorted(load_dashboards()))
+def test_a_data_source_that_is_fixed_is_found_wherever_it_stands(name):
+    board = load_dashboards()[name]
+    text = json.dumps(board)
+    whole = '"uid": "${datasource}"'
+    for index in range(text.count(whole)):
+        before, *rest = text.split(whole)
+        head, tail = whole.join([before, *rest[:index]]), whole.join(rest[index:])
+        assert panel_problems(json.loads(f'{head}"uid": "prometheus-1"{tail}')) == ["the data source is fixed: prometheus-1"]
 
 
 def test_a_label_that_no_series_has_is_found_in_matchers_groupings_and_legends(panels, known):
@@ -66,5 +91,6 @@ def test_a_label_that_no_series_has_is_found_in_matchers_groupings_and_legends(p
 def test_a_renamed_series_and_broken_promql_are_found_in_rules(rules, known):
     renamed = [replace(rule, expr=rule.expr.replace("agentgauge_build_info", "build_info")) for rule in rules]
     assert "AgentgaugeTargetDown: nothing exports build_info" in name_problems(renamed, known)
-    (problem,) = name_problems([replace(rules[0], expr="sum(")], known)
+    broken = next(rule for rule in rules if rule.title == "AgentgaugeWatchdog")
+    (problem,) = name_problems([replace(broken, expr="sum(")], known)
     assert problem.startswith("AgentgaugeWatchdog: ")

@@ -8,8 +8,19 @@ import promql_parser
 import pytest
 import yaml
 
-from expressions import RULE_TESTS, RULES, RUNBOOKS, load_rules, rule_expressions, scaled_rules
-from mixin_checks import rule_problems
+from expressions import (
+    RULE_TESTS,
+    RULES,
+    RUNBOOKS,
+    dashboard_uids,
+    load_cases,
+    load_rules,
+    rule_expressions,
+    scaled_rules,
+)
+from mixin_checks import rule_problems, runbook_problems
+
+CASE_FILES = sorted(path.name for path in RULE_TESTS.glob("*.yml"))
 
 
 def _run(*command, cwd=None):
@@ -23,84 +34,206 @@ def rules():
 
 @pytest.fixture
 def cases():
-    return yaml.safe_load(RULE_TESTS.read_text(encoding="utf-8"))
+    return load_cases()
 
 
 @pytest.fixture
 def runbooks():
-    return {path.stem for path in RUNBOOKS.glob("*.md")}
+    return {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.glob("*.md")}
 
 
 @pytest.mark.servers
 def test_prometheus_accepts_the_rules():
-    result = _run("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(RULES))
+    result = _run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES.glob("*.yml")))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.servers
-def test_the_rules_fire_and_stay_silent_as_their_cases_say():
-    result = _run("promtool", "test", "rules", str(RULE_TESTS))
+@pytest.mark.parametrize("name", CASE_FILES)
+def test_the_rules_fire_stay_silent_and_resolve_as_their_cases_say(name):
+    result = _run("promtool", "test", "rules", name, cwd=RULE_TESTS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.servers
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
+CHANGES = {
+    ("agents", "agents_test.yml"): [
         ('outcome=~"success|error|timeout"', 'outcome!=""'),
         ('outcome=~"error|timeout"', 'outcome!="success"'),
         ("or\n          0.1 * group", "or\n          0.5 * group"),
         ("increase30m >= 5", "increase30m >= 1"),
         ("10 * agent_objective_latency_seconds", "100 * agent_objective_latency_seconds"),
         ("300 # seconds", "3 # seconds"),
+        ("> 0.5 *\n", "> 0.05 *\n"),
+        ("> 0.2\n", "> 0.9\n"),
+        ("> 1.5 * agent_queue_depth", "> 0.1 * agent_queue_depth"),
+    ],
+    ("agents", "hours_test.yml"): [
+        ("increase6h > 2.5", "increase6h > 25"),
+        ('outcome="success"}[2h]', 'outcome="success"}[1m]'),
+        ('{outcome="cancelled"}[6h]', '{outcome=~"cancelled|error"}[6h]'),
+        ("job_agent:agent_task_calls:increase1h offset 6h", "job_agent:agent_task_calls:increase1h"),
+        ("sum by (job, gen_ai_agent_name) (agent_tasks_in_progress) > 0", "vector(0) > 0"),
+    ],
+    ("agents", "week_test.yml"): [("increase1h offset 1d < ", "increase1h offset 1d > ")],
+    ("limits", "agents_test.yml"): [("50 *", "5 *"), ('severity="warning",operator=">"', 'severity="critical",operator=">"')],
+    ("models", "models_test.yml"): [
+        ("GeneratorExit|", ""),
+        (".*RateLimit.*|", ""),
+        ("calls:increase30m\n            > 0.05", "calls:increase30m\n            > 0.5"),
+        ("failures:increase30m >= 5\n", "failures:increase30m >= 1\n"),
+        ("unless agent_lm_unpriced_calls_total offset 1h", "and agent_lm_unpriced_calls_total offset 1h"),
+        ("< 0.1 *", "< 0.0001 *"),
+    ],
+    ("models", "day_test.yml"): [
+        ("(time() - 1) / 86400", "(time() + 7200) / 86400"),
+        ("clamp_max(vector((86400 - time() % 86400) / 3600), 4)", "vector(4)"),
+        ("offset 1h) >= 72", "offset 1h) >= 1"),
+    ],
+    ("models", "month_test.yml"): [("day_of_month() <= 15", "day_of_month() <= 31")],
+    ("tools", "tools_test.yml"): [
+        ("GeneratorExit|", ""),
+        ("failures:increase30m >= 5", "failures:increase30m >= 1"),
+        ("0.95", "0.5"),
+    ],
+    ("adaptive", "adaptive_test.yml"): [
+        ("offset 1h) >= 72", "offset 1h) >= 1"),
+        ("_avg1d + 0.05", "_avg1d"),
+        ("[5m])) > 0)", "[5m])) >= 0)"),
+        ("< 0.1 *", "> 0.1 *"),
+    ],
+    ("self", "self_test.yml"): [
         ("absent(agentgauge_build_info)", "absent(up)"),
         ("max_over_time(agentgauge_build_info[1d])", "agentgauge_build_info"),
-        ('severity="critical",operator', 'severity="warning",operator'),
-        ("avg_over_time(system_cpu_utilization_ratio[5m])", "max_over_time(system_cpu_utilization_ratio[5m])"),
-        ("> 0.05", "> 0.03"),
+        ("unless agentgauge_internal_errors_total offset 30m", "and agentgauge_internal_errors_total offset 30m"),
+        ("> 0.05\n", "> 0.5\n"),
+        ("> 0.01\n", "> 0.0001\n"),
+        ("agentgauge_collector_success[10m]) < 0.5", "agentgauge_collector_success[10m]) < 1"),
+        ('{rule_group=~".*;agentgauge-.*"}', ""),
     ],
+}
+
+
+def _affected(before, after):
+    """Return the titles of the rules that differ, and of those that are made of them."""
+    pairs = zip(rule_expressions(before), rule_expressions(after), strict=True)
+    found = {one.title for one, other in pairs if one.expr != other.expr}
+    rules = list(rule_expressions(load_rules()))
+    while more := {rule.title for rule in rules if any(name in rule.expr for name in found)} - found:
+        found |= more
+    return found
+
+
+def _needed(titles):
+    """Return these rules' titles, and those of the rules that they are made of."""
+    found = set(titles)
+    rules = list(rule_expressions(load_rules()))
+    while more := {one.title for one in rules for rule in rules if rule.title in found and one.title in rule.expr} - found:
+        found |= more
+    return found
+
+
+def _write(path, content):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("rules_name", "cases_name", "old", "new"), [(*files, *change) for files, changes in CHANGES.items() for change in changes]
 )
-def test_the_cases_notice_a_changed_rule(tmp_path, old, new):
-    text = RULES.read_text(encoding="utf-8")
+def test_the_cases_notice_a_changed_rule(tmp_path, rules_name, cases_name, old, new):
+    changed = tmp_path / f"{rules_name}.yml"
+    text = (RULES / changed.name).read_text(encoding="utf-8")
     assert old in text
-    (tmp_path / "rules").mkdir()
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "rules" / RULES.name).write_text(text.replace(old, new), encoding="utf-8")
-    (tmp_path / "tests" / RULE_TESTS.name).write_text(RULE_TESTS.read_text(encoding="utf-8"), encoding="utf-8")
-    result = _run("promtool", "test", "rules", RULE_TESTS.name, cwd=tmp_path / "tests")
+    changed.write_text(text.replace(old, new), encoding="utf-8")
+    affected = _affected(load_rules(RULES / changed.name), load_rules(changed))
+    # Only the rules and cases about what the change affects: they are all that can notice, and the others take time.
+    needed = _needed(affected)
+    for path in RULES.glob("*.yml"):
+        groups = load_rules(changed if path.name == changed.name else path)["groups"]
+        for group in groups:
+            group["rules"] = [rule for rule in group["rules"] if {rule.get("alert"), rule.get("record")} & needed]
+        content = {"groups": [group for group in groups if group["rules"]]}
+        _write(tmp_path / "rules" / path.name, content)
+    content = yaml.safe_load((RULE_TESTS / cases_name).read_text(encoding="utf-8"))
+    content["tests"] = [
+        test for test in content["tests"] if any(case["alertname"] in affected for case in test["alert_rule_test"])
+    ]
+    for test in content["tests"]:
+        test["alert_rule_test"] = [case for case in test["alert_rule_test"] if case["alertname"] in affected]
+    cases = tmp_path / "tests" / cases_name
+    _write(cases, content)
+    result = _run("promtool", "test", "rules", cases_name, cwd=cases.parent)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "got:" in result.stdout + result.stderr
 
 
-def test_every_alert_has_its_texts_its_runbook_and_cases_both_ways(rules, cases, runbooks):
-    assert rule_problems(rules, cases, runbooks) == []
+def test_every_alert_has_its_texts_its_runbook_its_dashboard_and_cases_of_each_kind(rules, cases, runbooks):
+    assert rule_problems(rules, cases, set(runbooks), dashboard_uids()) == []
 
 
 def test_every_runbook_belongs_to_an_alert(rules, runbooks):
-    assert runbooks == {expression.title for expression in rule_expressions(rules) if expression.kind == "alert"}
+    assert set(runbooks) == {expression.title for expression in rule_expressions(rules) if expression.kind == "alert"}
+
+
+def test_every_runbook_says_what_it_means_whom_it_hurts_what_to_look_at_and_what_to_do(runbooks):
+    assert runbook_problems(runbooks) == []
+
+
+def test_a_runbook_that_lacks_a_part_is_found(runbooks):
+    text = runbooks["AgentgaugeTaskStuck"].replace("## Impact", "## Else").replace("```promql", "```")
+    assert runbook_problems({"AgentgaugeTaskStuck": text}) == [
+        "AgentgaugeTaskStuck: it is not so that it says what the impact is",
+        "AgentgaugeTaskStuck: it is not so that it has a query to run",
+    ]
 
 
 def test_an_alert_that_lacks_something_is_found(rules, cases, runbooks):
     alert = next(rule for group in rules["groups"] for rule in group["rules"] if rule.get("alert") == "AgentgaugeTaskStuck")
     alert["annotations"]["summary"] = "{{ $value }}"
+    alert["annotations"]["dashboard_url"] = "/d/agentgauge-gone?var-job=a"
     alert["labels"]["severity"] = "page"
-    found = rule_problems(rules, {"tests": []}, runbooks - {"AgentgaugeTaskStuck"})
-    for fact in ("its summary is static", "its severity is known", "its runbook exists", "a case makes it fire"):
+    del alert["for"]
+    found = rule_problems(rules, {"tests": []}, set(runbooks) - {"AgentgaugeTaskStuck"}, dashboard_uids())
+    for fact in (
+        "its summary is static",
+        "its severity is known",
+        "its runbook exists",
+        "it leads to a dashboard that exists",
+        "it waits before it fires",
+        "a case makes it fire",
+    ):
         assert f"AgentgaugeTaskStuck: it is not so that {fact}" in found
-    assert "AgentgaugeHostDiskFull: it is not so that a case keeps it silent" in found
+    assert "AgentgaugeToolSlow: it is not so that a case keeps it silent" in found
+
+
+def test_an_alert_that_no_case_resolves_is_found(rules, cases, runbooks):
+    for test in cases["tests"]:
+        test["alert_rule_test"] = [case for case in test.get("alert_rule_test", ()) if case["exp_alerts"]]
+    found = rule_problems(rules, cases, set(runbooks), dashboard_uids())
+    assert "AgentgaugeToolSlow: it is not so that a case resolves it" in found
+
+
+def test_recorded_series_are_called_by_level_metric_and_operation(rules):
+    names = [rule.title for rule in rule_expressions(rules) if rule.kind == "record"]
+    assert len(names) > 20
+    assert [name for name in names if not re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", name)] == []
 
 
 def test_scaled_rules_are_the_same_rules_in_less_time(rules):
     scaled = scaled_rules(rules, 0.01)
     texts = [rule.expr for rule in rule_expressions(scaled)]
+    durations = r"\[[\w:]+\]|offset \w+|\d+(\.\d+)? # seconds"
     for rule, text in zip(rule_expressions(rules), texts, strict=True):
         promql_parser.parse(text)
-        assert re.sub(r"\[\w+\]|\d+ # seconds", "", rule.expr) == re.sub(r"\[\w+\]|\d+ # seconds", "", text)
-    assert {window for text in texts for window in re.findall(r"\[(\w+)\]", text)} == {"18000ms", "3000ms", "864000ms"}
+        assert re.sub(durations, "", rule.expr) == re.sub(durations, "", text)
+    windows = {window for text in texts for window in re.findall(r"\[([\w:]+)\]", text)}
+    assert {"18000ms", "864000ms", "864000ms:3000ms"} <= windows
+    assert all(re.fullmatch(r"\d+ms(:\d+ms)?", window) for window in windows)
     assert any("3 # seconds" in text for text in texts)
-    down = scaled["groups"][0]["rules"][1]
-    assert (down["alert"], down["for"]) == ("AgentgaugeTargetDown", "1200ms")
-    assert scaled["groups"][1]["rules"][3]["keep_firing_for"] == "3000ms"
+    by_name = {rule.get("alert"): rule for group in scaled["groups"] for rule in group["rules"]}
+    assert by_name["AgentgaugeTargetDown"]["for"] == "1200ms"
+    assert by_name["AgentgaugeErrorRatioHigh"]["keep_firing_for"] == "3000ms"
 
 
 @pytest.mark.servers

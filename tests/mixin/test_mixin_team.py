@@ -1,4 +1,4 @@
-"""What agents did together, as instrumentors report it, is what the rows about models and teams show: number by number."""
+"""What agents did together, as instrumentors report it, is what the boards show: number by number."""
 
 import math
 import subprocess
@@ -8,12 +8,14 @@ import pytest
 from agentgauge.exposition.text import render
 from agentgauge.testing import isolated, reraise_internal_errors
 from backfilled import ask, backfilled, sample
-from expressions import ALL, dashboard_expressions, load_dashboard, substitute
+from expressions import ALL, dashboard_expressions, load_dashboards, substitute
 from team import BEGIN, COUNT, END, STEP, Team, scrapes
 
 pytestmark = pytest.mark.servers
 
-_ROWS = ("Language models", "Agents together")
+_ABOUT_THE_TEAM = ("team", "llm", "cost", "tools")
+_NOT_OF_A_TEAM = {"Budgets"}  # a row of panels
+_OF_SOMETHING_ELSE = {"Most of a budget", "Failed tool calls", "Errors of tools"}  # it has no budget, and its tools work
 _RUNS = 2 / STEP  # of the workflow a second; half of them fail
 _TEAM = {"job": "team", "instance": "a:1"}
 _BARE = {"job": "bare", "instance": "b:1"}
@@ -29,24 +31,37 @@ def prometheus(tmp_path_factory):
 
 
 def _panels():
-    """Yield every panel of the rows in question."""
+    """Yield every panel of the boards about what a team does."""
     row = None
-    for panel in load_dashboard()["panels"]:
-        if panel["type"] == "row":
-            row = panel["title"]
-        elif row in _ROWS:
-            yield panel
+    for name in _ABOUT_THE_TEAM:
+        for panel in load_dashboards()[name]["panels"]:
+            if panel["type"] == "row":
+                row = panel["title"]
+            elif row not in _NOT_OF_A_TEAM and panel["title"] not in _OF_SOMETHING_ELSE:
+                yield name, panel
 
 
-def _shown(prometheus, title, **chosen):
-    """Return what a panel shows at the end: the last value by the legend, or by the columns of a table."""
-    shown = {}
-    for expression in dashboard_expressions(load_dashboard(), ALL | _TEAM | {"__range": "10m"} | chosen):
-        if expression.title == title:
-            for series in ask(prometheus, "query", query=expression.expr, time=END):
-                name = substitute(expression.legend.replace("{{", "${").replace("}}", "}"), series["metric"])
-                shown[name] = float(series["value"][1])
-    return shown
+def _shown(prometheus, title, kind="timeseries", **chosen):
+    """Return what the panels of a title show at the end, the same on each board: by the legend, or by a table's columns."""
+    shown = []
+    for board in load_dashboards().values():
+        panels = [panel for panel in board["panels"] if panel.get("title") == title and panel["type"] in {kind, "table"}]
+        asked = dashboard_expressions({**board, "panels": panels}, ALL | _TEAM | {"__range": "10m"} | chosen)
+        if panels:
+            shown.append(_values(prometheus, [each for each in asked if each.kind == "panel"]))
+    assert shown, f"no board has {title}"
+    assert all(each == pytest.approx(shown[0], rel=1e-6) for each in shown[1:]), f"{title} is not the same on all boards"
+    return shown[0]
+
+
+def _values(prometheus, asked):
+    values = {}
+    for expression in asked:
+        for series in ask(prometheus, "query", query=expression.expr, time=END):
+            labels = dict.fromkeys(expression.legend_labels, "") | series["metric"]
+            name = substitute(expression.legend.replace("{{", "${").replace("}}", "}"), labels)
+            values[name] = float(series["value"][1])
+    return values
 
 
 @pytest.mark.parametrize(
@@ -149,18 +164,19 @@ def test_a_chosen_agents_handoffs_are_those_that_it_made_and_took(prometheus, ag
 
 def test_a_program_without_models_leaves_the_panels_empty_with_a_reason(prometheus):
     panels = list(_panels())
-    assert len(panels) > 20
-    assert [panel["title"] for panel in panels if not panel["fieldConfig"]["defaults"].get("noValue")] == []
-    titles = {panel["title"] for panel in panels}
-    asked = [each for each in dashboard_expressions(load_dashboard(), ALL | _BARE) if each.title in titles]
-    assert {each.title for each in asked} == titles
-    assert [each.title for each in asked if ask(prometheus, "query", query=each.expr, time=END)] == []
+    assert len(panels) > 60
+    for name, panel in panels:
+        assert panel["fieldConfig"]["defaults"]["noValue"], panel["title"]
+        asked = dashboard_expressions({**load_dashboards()[name], "panels": [panel]}, ALL | _BARE)
+        for each in (each for each in asked if each.kind == "panel"):
+            assert ask(prometheus, "query", query=each.expr, time=END) == [], each
 
 
-def test_no_panel_of_the_rows_shows_a_number_that_is_none(prometheus):
-    for panel in _panels():
-        assert all(map(math.isfinite, _shown(prometheus, panel["title"]).values())), panel["title"]
-        assert _shown(prometheus, panel["title"]), panel["title"]
+def test_no_panel_shows_a_number_that_is_none(prometheus):
+    for _, panel in _panels():
+        shown = _shown(prometheus, panel["title"], panel["type"])
+        assert shown, panel["title"]
+        assert all(map(math.isfinite, shown.values())), panel["title"]
 
 
 def test_promtool_finds_nothing_to_say_about_what_a_team_leaves_on_the_page():

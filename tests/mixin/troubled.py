@@ -1,0 +1,207 @@
+"""A program with agents in whom faults are planted, one for each alert that it is to fire.
+
+python troubled.py healthy      without the faults
+python troubled.py troubled     well at first, so that there is a history to judge it by
+python troubled.py captured     from the beginning, and with every collector, for its page
+
+It prints where its metrics are and works until it is ended. Decorated agents do what can be decorated; what frameworks report
+(models, tools with arguments, work that is handed over) comes as their instrumentors report it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import agentgauge
+from agentgauge import AgentMetricsCollector, Objective, Threshold, agent, catalogue, task, tool
+from agentgauge.errors import report_internal_error
+from agentgauge.prices import Price
+from agentgauge.recording.default import default_recorder
+from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.operation import Operation
+from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.system_metrics import SystemMetricsManager
+from agentgauge.targets import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TURN_SECONDS = 0.1
+HEALTHY_TURNS = 360  # before the troubled one becomes so: it has a history then, by which it is judged
+LARGE, UNHEARD_OF = LmName("chat", "openai", "large"), LmName("chat", "newcomer", "unheard-of")
+LIMITS = (
+    Threshold("gen_ai_client_operation_time_to_first_chunk_seconds", 0.05),
+    Threshold("gen_ai_execute_tool_duration_seconds", 0.05),
+    Threshold("agentgauge_scrape_duration_seconds", 1e-9),
+    Threshold("agentgauge_scrape_duration_seconds", 1e9, "critical"),
+)
+
+
+class RateLimitError(Exception):
+    """As providers' libraries call it."""
+
+
+@agent("clerk")
+class Clerk:
+    """What can be decorated."""
+
+    @task("answer", objective=Objective(success_ratio=0.99, latency_seconds=0.05))
+    async def answer(self, *, fails: bool) -> None:
+        if fails:
+            raise ValueError("planted")
+
+    @task("wait")
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @task("hang", objective=Objective(latency_seconds=0.05))
+    async def hang(self) -> None:
+        await asyncio.Event().wait()
+
+    @task("read")
+    def read(self) -> Iterator[int]:
+        yield from range(9)
+
+    @tool("look_up")
+    async def look_up(self, *, fails: bool) -> None:
+        if fails:
+            raise ConnectionError("planted")
+
+    @tool("crawl")
+    async def crawl(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@task("odd job")
+async def odd_job(seconds: float, *, fails: bool) -> None:
+    """Nobody's: no agent is known."""
+    await asyncio.sleep(seconds)
+    if fails:
+        raise ValueError("planted")
+
+
+class Team:
+    """What instrumentors report: "lead" hands work to "helper", who searches and asks models."""
+
+    def __init__(self) -> None:
+        self._recorder = default_recorder()
+
+    def work(self, turn: int, *, is_troubled: bool) -> None:
+        error = ValueError("planted") if is_troubled and turn % 2 else None
+        with (
+            self._within(SeriesKind.RUN, "plan", None, agent="lead"),
+            self._within(SeriesKind.RUN, "help", error, agent="helper"),
+        ):
+            for number in range(3):
+                query = "gauges" if is_troubled else f"gauges {number}"
+                with self._within(SeriesKind.TOOL, "search", None, arguments={"query": query}):
+                    pass
+            self._ask(LARGE, None, first_chunk_seconds=0.3 if is_troubled else 0.01)
+            if is_troubled:
+                for failure in (ConnectionError("planted"), RateLimitError("planted")):
+                    self._ask(LARGE, failure)
+                self._ask(UNHEARD_OF, None)
+                labels = ((catalogue.AGENT, "helper"), ("adapter", "JSONAdapter"))
+                self._recorder.observe(catalogue.PARSE_FAILURES, labels, 1)
+
+    def ask_for_nobody(self) -> None:
+        self._ask(LARGE, None)
+
+    def hand_over(self, error: BaseException) -> None:
+        with (
+            self._within(SeriesKind.RUN, "plan", None, agent="lead"),
+            self._within(SeriesKind.RUN, "help", error, agent="helper"),
+        ):
+            pass
+
+    @contextlib.contextmanager
+    def _within(self, kind: SeriesKind, name: str, error: BaseException | None, **options: Any) -> Any:
+        operation = Operation(self._recorder, kind, name, instrumentor="dspy", **options)
+        try:
+            yield
+        finally:
+            operation.end(error)
+
+    def _ask(self, lm: LmName, error: Exception | None, first_chunk_seconds: float | None = None) -> None:
+        call = LmCall(self._recorder, lm, instrumentor="dspy")
+        if first_chunk_seconds is not None:
+            call.note_first_chunk(first_chunk_seconds)
+        if error is None:
+            call.note_answer(Answer(input_tokens=1000, output_tokens=100, finish_reasons=("stop",)))
+        call.end(error)
+
+
+async def _once(clerk: Clerk, turn: int, *, is_troubled: bool) -> None:
+    with contextlib.suppress(ValueError, ConnectionError):
+        await clerk.answer(fails=is_troubled and turn % 3 > 0)
+    with contextlib.suppress(ConnectionError):
+        await clerk.look_up(fails=is_troubled and turn % 2 > 0)
+    await clerk.crawl(0.1 if is_troubled else 0.001)
+    waiting = asyncio.create_task(clerk.wait(60 if is_troubled else 0))
+    await asyncio.sleep(0.005)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def work(*, has_faults: bool, healthy_turns: int) -> None:
+    """Work, well at first, and then with faults if there are any, until it is ended."""
+    clerk, team, queue = Clerk(), Team(), AgentMetricsCollector("dispatcher")
+    recorder = default_recorder()
+    hanging: set[asyncio.Task[None]] = set()
+    watched = [
+        Threshold("process_open_fds", 0 if has_faults else 1e9),
+        Threshold("process_open_fds", 1e9, "critical"),
+        Threshold("process_open_fds", 1e9, "info", ">="),
+    ]
+    async with SystemMetricsManager(thresholds=watched):
+        turn = 0
+        while True:
+            turn += 1
+            is_troubled = has_faults and turn > healthy_turns
+            await _once(clerk, turn, is_troubled=is_troubled)
+            team.work(turn, is_troubled=is_troubled)
+            queue.update_queue_size(turn * turn if has_faults else turn % 5, "questions")
+            if is_troubled:
+                if not hanging:
+                    hanging |= {asyncio.create_task(clerk.hang()), asyncio.create_task(odd_job(1e6, fails=False))}
+                    with contextlib.suppress(ValueError):
+                        await odd_job(0, fails=True)
+                    await odd_job(0, fails=False)
+                    next(clerk.read())  # its reader leaves at once
+                    for error in (TimeoutError(), asyncio.CancelledError()):
+                        team.hand_over(error)
+                    team.ask_for_nobody()
+                    report_internal_error("planted", ValueError("planted"))
+                    recorder.observe(catalogue.INSTRUMENTOR_ACTIVE, ((catalogue.INSTRUMENTOR, "langchain"),), 0)
+                with agentgauge.track("clerk", f"question {turn}"):  # a name that bears an id
+                    pass
+            await asyncio.sleep(TURN_SECONDS)
+
+
+def main() -> None:
+    kind = sys.argv[1]
+    has_faults = kind != "healthy"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    monitor = agentgauge.start(
+        port=0,
+        thresholds=LIMITS if has_faults else LIMITS[:1],
+        budgets=[Budget(1e-6 if has_faults else 1e6), *[Budget(1e6, period, "helper") for period in ("day", "month")]],
+        prices={"large": Price(input_usd_per_million=3, output_usd_per_million=15)},
+        instrumentors=(),
+        series_limit=20,
+        collectors=None
+        if kind == "captured"
+        else ("process",),  # the machine that tests run on may well be busy: its own alerts are shown elsewhere
+    )
+    print(monitor.url, flush=True)  # noqa: T201 - whoever started it reads this
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(work(has_faults=has_faults, healthy_turns=HEALTHY_TURNS if kind == "troubled" else 2))
+    monitor.stop()
+
+
+if __name__ == "__main__":
+    main()
