@@ -15,7 +15,7 @@ define install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
 endef
 
-.PHONY: demo test bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards clean
+.PHONY: demo test lint-mixin bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards clean
 
 # Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
 demo: $(VENV)/.demo
@@ -33,6 +33,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# pint, promtool of Prometheus 3 and Grafana's dashboard-linter on alerts/ and dashboards/, where Go is found: make lint-mixin ARGS=pint
+lint-mixin:
+	@sh tests/lint_mixin.sh $(ARGS)
 
 # What agentgauge costs, each row against its bar: make bench ARGS="--only scrape --json figures.json"; --readme README.md writes it there
 bench: $(VENV)/.dev $(VENV)/autometrics/.done

@@ -1,0 +1,177 @@
+"""What is exported for Kubernetes is what its schemas ask for, and says the same as the plain files."""
+
+import copy
+import json
+import re
+
+import pytest
+import yaml
+
+from agentgauge import cli
+from agentgauge.errors import ConfigurationError
+from agentgauge.export.keda import Scaling, query
+from agentgauge.export.kubernetes import Cluster, manifests
+from crds import problems
+from installation import ROOT, run
+
+MOST_BYTES = 262_144  # of what kubectl apply notes in an annotation
+
+
+@pytest.fixture
+def export(tmp_path, capsys):
+    def export(*options):
+        assert cli.main(["export", str(tmp_path / "out"), "--format", "kubernetes", *options]) == 0
+        capsys.readouterr()
+        return {path.name: yaml.safe_load(path.read_text()) for path in sorted((tmp_path / "out" / "kubernetes").iterdir())}
+
+    return export
+
+
+ALL = ("--namespace", "monitoring", "--label", "release=monitoring", "--keda", "research-agents")
+
+
+@pytest.mark.parametrize("options", [(), ALL, ("--monitor", "service")], ids=["plain", "all", "service"])
+def test_each_object_is_valid_by_its_schema(options, export):
+    exported = export(*options)
+    assert {name: found for name, manifest in exported.items() if (found := problems(manifest))} == {}
+    kinds = {manifest["kind"] for manifest in exported.values()}
+    expected = {"ConfigMap", "PrometheusRule", "ServiceMonitor" if "service" in options else "PodMonitor"}
+    assert kinds == expected | ({"ScaledObject"} if "--keda" in options else set())
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in exported.values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "problem"),
+    [
+        ("rules-self.yaml", lambda it: it["spec"]["groups"][0]["rules"][0].pop("expr"), "'expr' is a required property"),
+        ("rules-self.yaml", lambda it: it["spec"]["groups"][0].update(intervall="1m"), "'intervall' was unexpected"),
+        ("rules-self.yaml", lambda it: it["spec"]["groups"][0].update(interval="1 min"), "does not match"),
+        ("pod-monitor.json", lambda it: it["spec"].pop("selector"), "'selector' is a required property"),
+        ("pod-monitor.json", lambda it: it["spec"].update(endpoints=[]), "'endpoints' was unexpected"),
+        ("scaled-object.json", lambda it: it["spec"]["triggers"][0]["metadata"].update(threshold=10), "is not of type 'string'"),
+        ("scaled-object.json", lambda it: it["spec"]["fallback"].update(behavior="none"), "is not one of"),
+        ("scaled-object.json", lambda it: it.update(apiVersion="keda.sh/v1"), "it is not keda.sh/v1alpha1"),
+        ("dashboard-fleet.json", lambda it: it["data"].update(x=1), "1 is not of type 'string'"),
+        ("dashboard-fleet.json", lambda it: it["metadata"].update(name="a_b"), "does not match"),
+    ],
+)
+def test_an_object_that_is_not_valid_is_seen(file, change, problem, export):
+    manifest = copy.deepcopy(export(*ALL)[file])
+    change(manifest)
+    assert any(problem in line for line in problems(manifest)), problems(manifest)
+
+
+def test_each_rule_file_is_the_spec_of_an_object(export):
+    rules = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "alerts/rules").glob("*.yml")}
+    made = {name: manifest["spec"] for name, manifest in export().items() if manifest["kind"] == "PrometheusRule"}
+    assert made == {f"rules-{stem}.yaml": document for stem, document in rules.items()}
+
+
+def test_each_dashboard_is_one_that_the_sidecar_finds_and_kubectl_can_apply(export, tmp_path):
+    boards = {path.name: json.loads(path.read_text()) for path in (ROOT / "dashboards").glob("*.json")}
+    made = {name: manifest for name, manifest in export().items() if manifest["kind"] == "ConfigMap"}
+    assert {file: json.loads(text) for manifest in made.values() for file, text in manifest["data"].items()} == boards
+    for name, manifest in made.items():
+        assert manifest["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert len(json.dumps(manifest)) < MOST_BYTES, name
+
+
+def test_a_dashboard_that_no_config_map_holds_is_refused_by_name():
+    board = json.dumps({"title": "x" * 1_050_000}).encode()
+    with pytest.raises(ConfigurationError, match=r"dashboards/huge.json: \d+ bytes do not fit in a ConfigMap"):
+        manifests({"dashboards/huge.json": board}, Cluster())
+
+
+def test_each_object_has_the_namespace_and_the_labels_that_are_asked_for(export):
+    for manifest in export(*ALL, "--label", "team=agents").values():
+        assert manifest["metadata"]["namespace"] == "monitoring"
+        assert {("release", "monitoring"), ("team", "agents")} <= set(manifest["metadata"]["labels"].items())
+    for manifest in export().values():
+        assert "namespace" not in manifest["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "file", "endpoints"), [("pod", "pod-monitor", "podMetricsEndpoints"), ("service", "service-monitor", "endpoints")]
+)
+def test_programs_are_scraped_once_with_their_token_as_the_job_that_the_rules_know(monitor, file, endpoints, export):
+    exported = export("--monitor", monitor)
+    assert [name for name in exported if "monitor" in name] == [f"{file}.json"]
+    [endpoint] = exported[f"{file}.json"]["spec"][endpoints]
+    assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": "agentgauge"}]
+    assert endpoint["authorization"]["credentials"] == {"name": "agentgauge-metrics", "key": "token"}
+    page = (ROOT / "docs/export.md").read_text()
+    assert "create secret generic agentgauge-metrics --from-literal=token=" in page
+    assert all(f"{key}: {value}" in page for key, value in exported[f"{file}.json"]["spec"]["selector"]["matchLabels"].items())
+
+
+def test_another_monitor_takes_the_place_of_the_first(export):
+    export()
+    assert [name for name in export("--monitor", "service") if "monitor" in name] == ["service-monitor.json"]
+
+
+def test_an_answer_that_is_missing_scales_nothing_down(export):
+    spec = export(*ALL)["scaled-object.json"]["spec"]
+    [trigger] = spec["triggers"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert spec["minReplicaCount"] == 1
+
+
+def test_what_is_asked_of_keda_is_what_it_gets(export):
+    spec = export(*ALL, "--keda-tasks", "7", "--keda-replicas", "3", "--prometheus", "http://p:9090/x")["scaled-object.json"][
+        "spec"
+    ]
+    assert spec["scaleTargetRef"] == {"name": "research-agents"}
+    assert spec["maxReplicaCount"] == 3
+    metadata = spec["triggers"][0]["metadata"]
+    assert (metadata["threshold"], metadata["serverAddress"]) == ("7", "http://p:9090/x")
+    assert 'namespace="monitoring"' in metadata["query"]
+
+
+POD = 'pod="swarm-7d9f-x2x4z"'
+RUNS = f"agentgauge_build_info{{{POD}}}"
+WAITING = f'agent_queue_depth{{{POD},queue="q"}}'
+ELSEWHERE = WAITING.replace(POD, 'pod="swarm-7d9f-abcde"')
+WORKING = f'agent_tasks_in_progress{{{POD},agent_task="t"}}'
+
+CASES = {
+    "what waits and what is worked on count": ({RUNS: "1x60", WAITING: "4x60", WORKING: "3x60"}, 7),
+    "the pods' work is added": ({RUNS: "1x60", WAITING: "4x60", ELSEWHERE: "5x60"}, 9),
+    "work that grows is foretold five minutes ahead": ({RUNS: "1x60", WAITING: "0+1x60"}, 40),
+    "work that shrinks is taken as it is, not as it is foretold": ({RUNS: "1x60", WAITING: "60-1x60"}, 30),
+    "a pod that has gone is not foretold to go on": (
+        {RUNS: "1x60", WAITING: "4x60", ELSEWHERE: "5x16 stale"},
+        4,
+    ),
+    "a program without queues has what it works on": ({RUNS: "1x60", WORKING: "3x60"}, 3),
+    "a program that rests has no work": ({RUNS: "1x60"}, 0),
+    "no program is no answer": ({WAITING.replace("swarm-", "other-"): "9x60", RUNS.replace("swarm-", "other-"): "1x60"}, None),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("case", CASES)
+def test_keda_gets_one_number_or_none(case, tmp_path):
+    series, expected = CASES[case]
+    samples = [] if expected is None else [{"labels": "{}", "value": expected}]
+    test = {
+        "evaluation_interval": "30s",
+        "tests": [
+            {
+                "interval": "30s",
+                "input_series": [{"series": name, "values": _values(values)} for name, values in series.items()],
+                "promql_expr_test": [
+                    {"expr": f"round({query(Scaling('swarm'))}, 0.1)", "eval_time": "15m", "exp_samples": samples},
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    ended = run("promtool", "test", "rules", tmp_path / "test.yml")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def _values(text):
+    """Spell ``1x60`` as promtool has it: one sample and 60 more of the same."""
+    return re.sub(r"^(\d+)x(\d+)", r"\1+0x\2", text)
