@@ -33,7 +33,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let tests that need servers say what to install where they are missing; in CI that is a failure."""
     if item.get_closest_marker("servers") is None or not (missing := _missing_programs()):
         return
-    message = f"{', '.join(missing)} not on PATH; on Debian: apt-get install prometheus prometheus-alertmanager prometheus-node-exporter"
+    packages = "prometheus prometheus-alertmanager prometheus-node-exporter"
+    message = f"{', '.join(missing)} not on PATH; on Debian: apt-get install {packages}"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

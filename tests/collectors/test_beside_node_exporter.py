@@ -48,11 +48,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def find_node_exporter():
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        message = f"{NAMES[0]} not on PATH; on Debian: apt-get install {NAMES[0]}"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
-    return program
+    return next(filter(None, map(shutil.which, NAMES)))
 
 
 @contextmanager

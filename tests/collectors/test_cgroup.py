@@ -98,7 +98,7 @@ def test_names_may_hold_spaces_colons_and_bytes_of_any_kind(tmp_path):
 )
 def test_a_group_that_no_mount_shows_is_unknown(tmp_path, membership, root):
     kernel = FakeKernel(tmp_path, membership)
-    kernel.mount(root=root)
+    kernel.group(kernel.mount(root=root).parent / "neighbour")  # what a path that leads out of the mount would meet
     assert find(kernel) is None
 
 

@@ -360,13 +360,15 @@ def test_a_limit_that_is_not_for_us_to_read_is_unknown_and_the_rest_is_read(publ
 @BOTH
 def test_groups_that_are_not_for_us_to_enter_are_unknown(public_folder, host, build):
     kernel, (own, _) = build(public_folder, {}, FACTS)
+    collector = ContainerCollector(proc=kernel.proc)
+    assert read(collector) != {}
     own.chmod(0)
     try:
         with unprivileged():
-            values = read_once(kernel)
+            values, values_since = read_once(kernel), read(collector)
     finally:
         own.chmod(0o755)
-    assert values == {}
+    assert values == values_since == {}
 
 
 def test_a_host_that_does_not_tell_its_memory_leaves_the_containers_limit(tmp_path, monkeypatch, host):
