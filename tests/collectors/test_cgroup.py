@@ -94,6 +94,7 @@ def test_names_may_hold_spaces_colons_and_bytes_of_any_kind(tmp_path):
         ("0::/", "/../.."),
         ("0::/gone (deleted)", "/"),
         ("0::/containers", "/container"),
+        ("0::/a\0b", "/"),
     ],
 )
 def test_a_group_that_no_mount_shows_is_unknown(tmp_path, membership, root):
@@ -245,7 +246,8 @@ def test_a_cpu_set_is_counted(tmp_path, content, count):
 
 def test_fields_that_make_no_sense_are_left_out(tmp_path):
     (tmp_path / "stat").write_bytes(b"good 7\nthree words 1\nword\nbad -3\nbroken \xff\n\nlast 1")
-    assert read_fields(tmp_path / "stat") == {"good": 7, "last": 1}
+    names = ("good", "three", "word", "bad", "broken", "last")
+    assert read_fields(tmp_path / "stat", *names) == {"good": 7, "last": 1}
     assert read_fields(tmp_path / "missing") == {}
 
 

@@ -7,11 +7,14 @@ Source: cgroups(7), and the kernel's Documentation/admin-guide/cgroup-v2.rst and
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from agentgauge.collectors.readings import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +139,7 @@ class Cgroups:
 
 def _read_membership(file: Path) -> str | None:
     try:
-        return file.read_text(errors="surrogateescape")
+        return read_file(os.fspath(file))
     except (FileNotFoundError, NotADirectoryError):
         return ""  # a system without control groups
     except OSError:
@@ -166,7 +169,7 @@ def _parts(path: str) -> tuple[str, ...]:
 def _exists(path: Path) -> bool:
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for names that no file can have
         return False
     except OSError:
         return True  # but it is not for us to read
@@ -178,10 +181,10 @@ def read_number(file: Path) -> float | None:
     return _as_number((_read(file) or "").strip())
 
 
-def read_fields(file: Path) -> dict[str, float]:
-    """Read a file of lines ``name count``; what is no such line is left out."""
-    pairs = (line.split(" ") for line in (_read(file) or "").splitlines())
-    numbers = ((pair[0], _as_number(pair[1])) for pair in pairs if len(pair) == 2)  # noqa: PLR2004 - name and count
+def read_fields(file: Path, *names: str) -> dict[str, float]:
+    """Read the lines ``name count`` of a file that have these names; what is no such line is left out."""
+    pairs = (line.partition(" ") for line in (_read(file) or "").splitlines())
+    numbers = ((name, _as_number(count)) for name, _, count in pairs if name in names)
     return {name: number for name, number in numbers if number is not None}
 
 
@@ -240,15 +243,17 @@ def smallest(limits: Iterable[float | None]) -> float | None:
 
 def _read_setting(file: Path) -> str | None:
     """Read a limit; ``max`` where there is no such file in a group, because its controller is off or it is the outermost."""
-    if _exists(file):
-        text = _read(file)
-        return text and text.strip()
-    return "max" if _exists(file.parent) else None
+    try:
+        return read_file(os.fspath(file)).strip()
+    except FileNotFoundError:
+        return "max" if _exists(file.parent) else None
+    except OSError:
+        return None
 
 
 def _read(file: Path) -> str | None:
     try:
-        return file.read_text(errors="surrogateescape")
+        return read_file(os.fspath(file))
     except OSError:
         return None
 

@@ -150,7 +150,7 @@ class ContainerCollector:
         yield from _known(machine.CONTAINER_MEMORY_WORKING_SET, working_set)
         if working_set is not None and limit:
             yield Reading(machine.CONTAINER_MEMORY_UTILIZATION, working_set / limit, {})
-        yield from _known(machine.CONTAINER_OOM_KILLS, read_fields(own / files.events).get("oom_kill"))
+        yield from _known(machine.CONTAINER_OOM_KILLS, read_fields(own / files.events, "oom_kill").get("oom_kill"))
 
     def _read_pids(self) -> Iterator[Reading]:
         hierarchy = self._cgroups.find("pids")
@@ -169,10 +169,10 @@ def _read_throttling(hierarchy: Hierarchy, quotas: list[float | None]) -> Iterat
     if not quotas or None in quotas:
         return
     known = [math.inf if quota is None else quota for quota in quotas]
-    statistics = read_fields(hierarchy.folders[known.index(min(known))] / "cpu.stat")
+    key, scale = ("throttled_usec", 1e6) if hierarchy.source is Source.CGROUP_V2 else ("throttled_time", 1e9)
+    statistics = read_fields(hierarchy.folders[known.index(min(known))] / "cpu.stat", "nr_periods", "nr_throttled", key)
     yield from _known(machine.CONTAINER_CPU_PERIODS, statistics.get("nr_periods"))
     yield from _known(machine.CONTAINER_CPU_THROTTLED_PERIODS, statistics.get("nr_throttled"))
-    key, scale = ("throttled_usec", 1e6) if hierarchy.source is Source.CGROUP_V2 else ("throttled_time", 1e9)
     if key in statistics:
         yield Reading(machine.CONTAINER_CPU_THROTTLED_TIME, statistics[key] / scale, {})
 
@@ -185,7 +185,7 @@ def _read_cpu_seconds(hierarchy: Hierarchy | None) -> tuple[Path | None, dict[st
     folder = None if hierarchy is None else hierarchy.nearest(file)
     if folder is None:
         return None, {}, None
-    statistics = read_fields(folder / file)
+    statistics = read_fields(folder / file, *fields.values())
     seconds = {mode: statistics[field] / scale for mode, field in fields.items() if field in statistics}
     return folder, seconds, sum(seconds.values()) if len(seconds) == len(fields) else None
 
@@ -197,7 +197,8 @@ def _limit_beyond_sight(hierarchy: Hierarchy) -> float:
     """
     if hierarchy.source is not Source.CGROUP_V1:
         return math.inf
-    return unless_unlimited(read_fields(hierarchy.folders[0] / "memory.stat").get("hierarchical_memory_limit", math.inf))
+    name = "hierarchical_memory_limit"
+    return unless_unlimited(read_fields(hierarchy.folders[0] / "memory.stat", name).get(name, math.inf))
 
 
 def _host_memory() -> tuple[float | None, float | None]:
@@ -210,7 +211,7 @@ def _host_memory() -> tuple[float | None, float | None]:
 
 def _working_set(folder: Path, files: _Memory) -> float | None:
     usage = read_number(folder / files.usage)
-    reclaimable = read_fields(folder / "memory.stat").get(files.reclaimable)
+    reclaimable = read_fields(folder / "memory.stat", files.reclaimable).get(files.reclaimable)
     return None if usage is None or reclaimable is None else max(0.0, usage - reclaimable)
 
 
