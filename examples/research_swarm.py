@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 import agentgauge
 from agentgauge import AgentMetricsCollector
 from agentgauge.prices import Price
+from agentgauge.targets import Budget
 from faults import LEVELS, Faults
 from ledger import Ledger
 from offline_lm import OfflineModel, offline_lm
@@ -38,6 +39,7 @@ from swarm_display import Display, summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_BUDGETS = (Budget(2, "day"), Budget(0.5, "day", agent="researcher"))
 _PRICES = {"offline": Price(input_usd_per_million=0.15, output_usd_per_million=0.60)}  # as if a small hosted model answered
 _QUESTIONS_PER_SECOND_AND_WORKER = 1.2  # a little more than a worker answers, so that the queue is not always empty
 _QUEUE_LIMIT = 20
@@ -212,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     trace.set_tracer_provider(provider)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers of --stack end with it
     try:
-        monitor = agentgauge.start(port=arguments.port, service_name="research-swarm", prices=_PRICES)
+        monitor = agentgauge.start(port=arguments.port, service_name="research-swarm", prices=_PRICES, budgets=_BUDGETS)
     except agentgauge.ConfigurationError as error:
         print(f"research_swarm: {error}", file=sys.stderr)
         return 2

@@ -14,8 +14,17 @@ from agentgauge.collectors import garbage as module
 from agentgauge.collectors.garbage import GarbagePauses
 
 
+@pytest.fixture(autouse=True)
+def alone():
+    """No callback of somebody else's: Hypothesis leaves one behind."""
+    others = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = others
+
+
 @pytest.fixture
-def pauses():
+def pauses(alone):
     pauses = GarbagePauses()
     yield pauses
     pauses.close()

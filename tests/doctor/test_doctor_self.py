@@ -68,7 +68,7 @@ def test_an_overhead_of_five_percent_is_warned_of(visit, fresh):
 def test_an_overhead_that_cannot_be_compared_is_unknown_and_not_fine(visit):
     finding = visit(collectors=("host",))["overhead"]
     assert finding["status"] == "unknown"
-    assert "collectors=('host', 'process')" in finding["fix"]
+    assert "collectors=('host', 'process', 'container')" in finding["fix"]
 
 
 def test_a_scrape_that_took_a_second_is_warned_of(doctor, answering):
