@@ -55,8 +55,12 @@ bench-peers: $(VENV)/.dev
 	@$(BIN)/python benchmarks/peers.py --readme README.md $(ARGS)
 
 # Ten minutes of mixed load, after which memory, threads and descriptors must be where they were: make soak ARGS="--seconds 120"
+# Then an hour of agents that do well, in which no alert may fire: HEALTHY_SECONDS=600 makes that ten minutes
+HEALTHY_SECONDS ?= 3600
 soak: $(VENV)/.dev
+	@sh tests/install_servers.sh
 	@$(BIN)/python benchmarks/soak.py $(ARGS)
+	@CI=true AGENTGAUGE_HEALTHY_SECONDS=$(HEALTHY_SECONDS) $(BIN)/python -m pytest -q tests/mixin/test_mixin_healthy.py
 
 # A ramp to 1,000 agents and beyond under scraping: where is the knee, is each event counted? make load ARGS="--agents 100 1000"
 load: $(VENV)/.dev

@@ -186,7 +186,7 @@ def problem_of(run: Run, expression: Any) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("name", ["AgentgaugeErrorRatioHigh", "AgentgaugeLatencyObjectiveMissed", "AgentgaugeTaskStuck"])
+@pytest.mark.parametrize("name", ["AgentgaugeErrorRatioHigh", "AgentgaugeErrorBudgetBurnFast", "AgentgaugeTaskStuck"])
 def test_a_fault_of_the_demo_fires_its_alert_and_reaches_the_webhook(run, name):
     alert = run.webhook.await_alert(name, "firing")
     assert alert["annotations"]["description"]
@@ -292,7 +292,7 @@ def test_exemplars_come_back_and_their_trace_ids_are_those_of_real_spans(run, co
         assert linked <= spans
 
 
-@pytest.mark.parametrize("name", ["AgentgaugeErrorRatioHigh", "AgentgaugeLatencyObjectiveMissed", "AgentgaugeTaskStuck"])
+@pytest.mark.parametrize("name", ["AgentgaugeErrorRatioHigh", "AgentgaugeErrorBudgetBurnFast", "AgentgaugeTaskStuck"])
 def test_the_alert_resolves_when_the_fault_is_over(run, counted, name):
     run.webhook.await_alert(name, "resolved")
 

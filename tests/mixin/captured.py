@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import tempfile
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from agentgauge.catalogue import FAMILIES
 from expressions import load_cases
 from mixin_checks import series_names
+from programs import running
 from stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from expressions import Mapping
 
 Shape = tuple[str, frozenset[str]]
@@ -71,7 +68,8 @@ def invented(shapes: Mapping[Shape, str], real: set[Shape]) -> list[str]:
 @cache
 def real_shapes() -> frozenset[Shape]:
     """Scrape a program with agents and faults, a Prometheus and an Alertmanager, and return what they show."""
-    with _program() as url, Stack([]) as stack:
+    with tempfile.TemporaryDirectory() as folder, running("captured", Path(folder)) as program, Stack([]) as stack:
+        url = program.url
         stack.wait_until(lambda: stack.query("vector(1)"), what="an answer")
         own, servers = [url], [f"{stack.prometheus_url}/metrics", f"{stack.alertmanager_url}/metrics"]
         # The page is whole when the last fault has been there: it comes in the third turn of the program's work.
@@ -86,17 +84,6 @@ def real_shapes() -> frozenset[Shape]:
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     )
-
-
-@contextmanager
-def _program() -> Iterator[str]:
-    command = [sys.executable, str(Path(__file__).with_name("troubled.py")), "captured"]
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
-        assert program.stdout is not None
-        try:
-            yield program.stdout.readline().strip()
-        finally:
-            program.terminate()
 
 
 def _page(url: str) -> str:

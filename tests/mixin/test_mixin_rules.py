@@ -156,11 +156,11 @@ def test_the_cases_notice_a_changed_rule(tmp_path, rules_name, cases_name, old, 
         content = {"groups": [group for group in groups if group["rules"]]}
         _write(tmp_path / "rules" / path.name, content)
     content = yaml.safe_load((RULE_TESTS / cases_name).read_text(encoding="utf-8"))
-    content["tests"] = [
-        test for test in content["tests"] if any(case["alertname"] in affected for case in test["alert_rule_test"])
-    ]
     for test in content["tests"]:
-        test["alert_rule_test"] = [case for case in test["alert_rule_test"] if case["alertname"] in affected]
+        test["alert_rule_test"] = [case for case in test.get("alert_rule_test", ()) if case["alertname"] in affected]
+        asked = test.get("promql_expr_test", ())
+        test["promql_expr_test"] = [case for case in asked if any(title in case["expr"] for title in affected)]
+    content["tests"] = [test for test in content["tests"] if test["alert_rule_test"] or test["promql_expr_test"]]
     cases = tmp_path / "tests" / cases_name
     _write(cases, content)
     result = _run("promtool", "test", "rules", cases_name, cwd=cases.parent)

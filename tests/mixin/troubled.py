@@ -12,12 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import signal
 import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY
 
 import agentgauge
 from agentgauge import AgentMetricsCollector, Objective, Threshold, agent, catalogue, task, tool
+from agentgauge.collectors.container import ContainerCollector
 from agentgauge.errors import report_internal_error
 from agentgauge.prices import Price
 from agentgauge.recording.default import default_recorder
@@ -31,14 +39,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TURN_SECONDS = 0.1
-HEALTHY_TURNS = 360  # before the troubled one becomes so: it has a history then, by which it is judged
+RUN_SECONDS = 0.05  # long beside what a busy machine adds to it
+HISTORY_SECONDS = 45.0  # in which the troubled one does well: it is judged by them later
+DESCRIPTORS = 256
+MEMORY_BYTES = 1 << 30
 LARGE, UNHEARD_OF = LmName("chat", "openai", "large"), LmName("chat", "newcomer", "unheard-of")
 LIMITS = (
     Threshold("gen_ai_client_operation_time_to_first_chunk_seconds", 0.05),
     Threshold("gen_ai_execute_tool_duration_seconds", 0.05),
     Threshold("agentgauge_scrape_duration_seconds", 1e-9),
     Threshold("agentgauge_scrape_duration_seconds", 1e9, "critical"),
+    Threshold("system_memory_utilization_ratio", 1e-3),
 )
+NO_LIMITS = [  # how busy and how full the machine is on which tests run says nothing about the program
+    Threshold(f"{part}_utilization_ratio", 1, severity)
+    for part in (
+        "system_cpu",
+        "system_memory",
+        "system_filesystem",
+        "system_filesystem_inodes",
+        "container_cpu",
+        "container_memory",
+    )
+    for severity in ("warning", "critical")
+]
 
 
 class RateLimitError(Exception):
@@ -90,7 +114,7 @@ class Team:
     def __init__(self) -> None:
         self._recorder = default_recorder()
 
-    def work(self, turn: int, *, is_troubled: bool) -> None:
+    async def work(self, turn: int, *, is_troubled: bool) -> None:
         error = ValueError("planted") if is_troubled and turn % 2 else None
         with (
             self._within(SeriesKind.RUN, "plan", None, agent="lead"),
@@ -100,6 +124,7 @@ class Team:
                 query = "gauges" if is_troubled else f"gauges {number}"
                 with self._within(SeriesKind.TOOL, "search", None, arguments={"query": query}):
                     pass
+            await asyncio.sleep(RUN_SECONDS)
             self._ask(LARGE, None, first_chunk_seconds=0.3 if is_troubled else 0.01)
             if is_troubled:
                 for failure in (ConnectionError("planted"), RateLimitError("planted")):
@@ -147,39 +172,70 @@ async def _once(clerk: Clerk, turn: int, *, is_troubled: bool) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def work(*, has_faults: bool, healthy_turns: int) -> None:
+class Machine:
+    """What the program has of the machine, and the container that it is in as far as it can tell.
+
+    Args:
+        folder: Where the container's control group is; none is told of unless given.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._group: Path | None = None
+        self._held: list[int] = []
+        if folder is not None:
+            sys.path.append(str(Path(__file__).parents[1] / "collectors"))
+            from cgroup_trees import build_v2
+
+            kernel, (self._group,) = build_v2(folder, {"limit": MEMORY_BYTES, "memory": MEMORY_BYTES // 2, "inactive": 0})
+            REGISTRY.register(ContainerCollector(proc=kernel.proc))
+
+    def use_up(self) -> None:
+        """Open nearly as many files as the program may, and take nearly all of the container's memory."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        opened = len(list(Path("/proc/self/fd").iterdir()))
+        self._held += [os.dup(0) for _ in range(opened, DESCRIPTORS * 7 // 8)]
+        if self._group is not None:
+            (self._group / "memory.current").write_text(f"{MEMORY_BYTES * 99 // 100}\n")
+
+
+async def work(machine: Machine, *, has_faults: bool, history_seconds: float) -> None:
     """Work, well at first, and then with faults if there are any, until it is ended."""
     clerk, team, queue = Clerk(), Team(), AgentMetricsCollector("dispatcher")
-    recorder = default_recorder()
     hanging: set[asyncio.Task[None]] = set()
     watched = [
         Threshold("process_open_fds", 0 if has_faults else 1e9),
         Threshold("process_open_fds", 1e9, "critical"),
         Threshold("process_open_fds", 1e9, "info", ">="),
     ]
+    began, turn = time.monotonic(), 0
     async with SystemMetricsManager(thresholds=watched):
-        turn = 0
         while True:
             turn += 1
-            is_troubled = has_faults and turn > healthy_turns
+            seconds = time.monotonic() - began
+            is_troubled = has_faults and seconds >= history_seconds and turn > 2
             await _once(clerk, turn, is_troubled=is_troubled)
-            team.work(turn, is_troubled=is_troubled)
-            queue.update_queue_size(turn * turn if has_faults else turn % 5, "questions")
+            await team.work(turn, is_troubled=is_troubled)
+            queue.update_queue_size(int(10 * 1.1**seconds) if has_faults else turn % 5, "questions")
             if is_troubled:
                 if not hanging:
                     hanging |= {asyncio.create_task(clerk.hang()), asyncio.create_task(odd_job(1e6, fails=False))}
-                    with contextlib.suppress(ValueError):
-                        await odd_job(0, fails=True)
-                    await odd_job(0, fails=False)
-                    next(clerk.read())  # its reader leaves at once
-                    for error in (TimeoutError(), asyncio.CancelledError()):
-                        team.hand_over(error)
-                    team.ask_for_nobody()
-                    report_internal_error("planted", ValueError("planted"))
-                    recorder.observe(catalogue.INSTRUMENTOR_ACTIVE, ((catalogue.INSTRUMENTOR, "langchain"),), 0)
+                    await _fail_once(clerk, team)
+                    machine.use_up()
                 with agentgauge.track("clerk", f"question {turn}"):  # a name that bears an id
                     pass
             await asyncio.sleep(TURN_SECONDS)
+
+
+async def _fail_once(clerk: Clerk, team: Team) -> None:
+    with contextlib.suppress(ValueError):
+        await odd_job(0, fails=True)
+    await odd_job(0, fails=False)
+    next(clerk.read())  # its reader leaves at once
+    for error in (TimeoutError(), asyncio.CancelledError()):
+        team.hand_over(error)
+    team.ask_for_nobody()
+    report_internal_error("planted", ValueError("planted"))
+    default_recorder().observe(catalogue.INSTRUMENTOR_ACTIVE, ((catalogue.INSTRUMENTOR, "langchain"),), 0)
 
 
 def main() -> None:
@@ -188,18 +244,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     monitor = agentgauge.start(
         port=0,
-        thresholds=LIMITS if has_faults else LIMITS[:1],
+        thresholds=LIMITS if has_faults else [*LIMITS[:1], *NO_LIMITS],
         budgets=[Budget(1e-6 if has_faults else 1e6), *[Budget(1e6, period, "helper") for period in ("day", "month")]],
         prices={"large": Price(input_usd_per_million=3, output_usd_per_million=15)},
         instrumentors=(),
         series_limit=20,
-        collectors=None
-        if kind == "captured"
-        else ("process",),  # the machine that tests run on may well be busy: its own alerts are shown elsewhere
+        collectors=("host", "process") if kind == "troubled" else None,  # its container is one that tests make
     )
-    print(monitor.url, flush=True)  # noqa: T201 - whoever started it reads this
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(work(has_faults=has_faults, healthy_turns=HEALTHY_TURNS if kind == "troubled" else 2))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        machine = Machine(Path(folder) / "container" if kind == "troubled" else None)
+        print(monitor.url, flush=True)  # noqa: T201 - whoever started it reads this
+        asyncio.run(work(machine, has_faults=has_faults, history_seconds=HISTORY_SECONDS if kind == "troubled" else 0))
     monitor.stop()
 
 
