@@ -37,8 +37,9 @@ def _line(row: Row) -> str:
         bar = f"{row.bar.bar:g} {row.bar.unit}"
         value = f"{row.value:.3g} {row.bar.unit}"
     shortest = shortest_call_microseconds(row)
+    missed = "" if row.is_met(0) else " **missed**"
     return (
-        f"| {row.name} | {_amount(row.ours, row.unit)} | {reference} | {value} | {bar} "
+        f"| {row.name} | {_amount(row.ours, row.unit)} | {reference} | {value} | {bar}{missed} "
         f"| {'' if shortest is None else f'{shortest:.0f} µs'} |"
     )
 

@@ -72,13 +72,13 @@ lint_dashboard_linter() {
     done
 }
 
-for name in ${*:-pint promtool dashboard-linter}; do
+for linter in ${*:-pint promtool dashboard-linter}; do
     before=$failed
-    if ! "lint_$(echo "$name" | tr - _)"; then
-        failed="$failed $name"
-        echo "$name: could not be built, so it checked nothing" >&2
+    if ! "lint_$(echo "$linter" | tr - _)"; then
+        failed="$failed $linter"
+        echo "$linter: could not be built, so it checked nothing" >&2
     elif [ "$before" = "$failed" ]; then
-        echo "$name: nothing to report"
+        echo "$linter: nothing to report"
     fi
 done
 [ -z "$failed" ] && exit 0

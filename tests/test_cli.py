@@ -140,7 +140,7 @@ def test_the_command_runs_a_program_and_says_its_version(command, tmp_path):
 def test_help_names_the_commands_and_the_options(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--help"])
-    assert {"run", "doctor"} <= set(capsys.readouterr().out.split())
+    assert {"run", "doctor", "export"} <= set(capsys.readouterr().out.split())
     with pytest.raises(SystemExit, match="0"):
         cli.main(["run", "--help"])
     printed = capsys.readouterr().out

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
-from agentgauge import AgentgaugeError, ConfigurationError
-from agentgauge.errors import contain_internal_errors, contained_errors, report_internal_error
+from agentgauge import AgentgaugeError, AgentMetricsCollector, ConfigurationError, track
+from agentgauge.errors import PROGRAM_HOOKS, contain_internal_errors, contained_errors, report_internal_error
+from agentgauge.notification.alerts import Notification
+from agentgauge.notification.lane import Lane
 from agentgauge.testing import reraise_internal_errors
 
 
@@ -45,6 +48,41 @@ def test_a_hook_logs_once_a_minute_with_the_fault(caplog, monkeypatch):
         (logging.ERROR, message.format("scrape"), "other"),
     ]
     assert contained_errors.count_by_hook == {"drain": 7, "scrape": 1}
+
+
+def logged_of(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_what_the_program_did_or_gave_is_not_called_agentgauges_fault(caplog):
+    def handler(_notification):
+        raise RuntimeError("of the program's own")
+
+    lane = Lane(handler, 5.0, lambda: None)
+    lane.put(Notification.__new__(Notification))
+    assert lane.wait_until_idle(5.0)
+    with track("scout", "work") as call:
+        call.set_outcome("bad")
+    AgentMetricsCollector("scout").start_task("id", "work", input_size=3)
+
+    assert logged_of(caplog) == [
+        "agentgauge contained the failure of an alert handler of the program's (alert_handler); the program goes on",
+        "agentgauge could not take the outcome that the program stated (set_outcome); the program goes on",
+        "agentgauge could not take what the program reported by AgentMetricsCollector (agent_metrics); the program goes on",
+    ]
+    assert contained_errors.count_by_hook == {"alert_handler": 1, "set_outcome": 1, "agent_metrics": 1}
+
+
+def test_a_value_that_cannot_work_is_the_programs_in_any_hook(caplog):
+    report_internal_error("start", ConfigurationError("objective=3: give an Objective"))
+
+    assert logged_of(caplog) == ["agentgauge could not take what the program gave it (start); the program goes on"]
+
+
+def test_the_runbook_names_each_hook_that_is_about_the_program():
+    runbook = Path(__file__).parents[1] / "docs" / "runbooks" / "AgentgaugeInternalErrors.md"
+    named = {line.split("`")[1] for line in runbook.read_text(encoding="utf-8").splitlines() if line.startswith("- `")}
+    assert named == set(PROGRAM_HOOKS)
 
 
 def test_the_block_swallows_and_reports_an_exception():

@@ -8,7 +8,7 @@ import pickle
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -72,6 +72,8 @@ def test_a_threshold_has_a_severity_and_an_operator(severity, operator):
         ({"unit": 3}, r"Threshold\(unit=3\): give a text such as 'GiB', 'ms' or '%'"),
         ({"metric": "x_bytes", "unit": "ms"}, r"Threshold\(unit='ms'\): x_bytes is in bytes; give one of 'B', 'kB'"),
         ({"metric": "x_seconds_total", "unit": "%"}, r"Threshold\(unit='%'\): x_seconds_total is in seconds; give one of"),
+        ({"metric": "x_bytes", "unit": "gb"}, r"Threshold\(unit='gb'\): x_bytes is in bytes; give one of 'B', .*'GB'.*'GiB'"),
+        ({"metric": "x_celsius", "unit": "K"}, r"Threshold\(unit='K'\): x_celsius is in celsius; give one of '°C', 'celsius'$"),
         (
             {"metric": "system_cpu_utilization_ratio", "value": 90},
             r"Threshold\(value=90\): system_cpu_utilization_ratio is between 0 and 1; give a share such as 0\.9, or unit='%'",
@@ -84,6 +86,20 @@ def test_a_threshold_has_a_severity_and_an_operator(severity, operator):
         ({"hold_seconds": -1}, r"Threshold\(hold_seconds=-1\): give 0 or a positive, finite number, such as 300"),
         ({"hold_seconds": float("nan")}, r"Threshold\(hold_seconds=nan\): give 0 or a positive, finite number"),
         ({"hysteresis": -0.1}, r"Threshold\(hysteresis=-0\.1\): give 0 or a positive, finite number, such as 0\.05"),
+        (
+            {"metric": "system_cpu_utilization_ratio", "value": 90, "unit": "%", "hysteresis": 95},
+            r"Threshold\(hysteresis=95\): the alert would end at -5, and \w+ is never below 0; give a smaller one, such as 9$",
+        ),
+        (
+            {"metric": "container_cpu_utilization_ratio", "value": 0.4, "operator": "<", "hysteresis": 0.7},
+            r"Threshold\(hysteresis=0\.7\): the alert would end at 1\.1, and \w+ is never above 1; give .* such as 0\.06$",
+        ),
+        (
+            {"metric": "x_bytes", "value": 2, "operator": ">=", "unit": "GiB", "hysteresis": 2},
+            r"Threshold\(hysteresis=2\): the alert would end at 0, and x_bytes is never below 0; give .* such as 0\.2$",
+        ),
+        ({"metric": "agent_queue_depth", "value": 10, "hysteresis": 20}, r"Threshold\(hysteresis=20\): .* is never below 0"),
+        ({"metric": "m", "value": 1, "per_second": True, "hysteresis": 2}, r"Threshold\(hysteresis=2\): .* is never below 0"),
         ({"minimum_samples": 0}, r"Threshold\(minimum_samples=0\): give a whole number from 1 on, such as 3"),
         ({"minimum_samples": 1.5}, r"Threshold\(minimum_samples=1\.5\): give a whole number"),
     ],
@@ -141,6 +157,7 @@ def test_a_limit_is_converted_where_the_metric_s_name_tells_its_unit_and_is_for_
 def test_what_breaches_a_limit_is_within_what_still_does_and_without_hysteresis_they_are_the_same(
     operator, value, reading, back, unit
 ):
+    assume(value < 0 or back < value or operator.startswith("<"))  # any other is refused
     threshold = Threshold("x_seconds", value, "warning", operator, unit=unit, hysteresis=back)
 
     if threshold.is_breached_by(reading):
@@ -154,6 +171,24 @@ def test_the_hysteresis_is_in_the_unit_of_the_limit():
 
     assert threshold.is_still_breached_by(3.5 * 2**30)
     assert not threshold.is_still_breached_by(3 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("metric", "operator", "value", "hysteresis", "end"),
+    [
+        ("x_bytes", ">", 5, 5, 0),
+        ("x_celsius", ">", 5, 10, -5),
+        ("x_seconds", ">", -5, 10, -15),  # who sets a limit below 0 knows that readings are
+        ("my_balance", ">", 5, 10, -5),
+        ("process_cpu_utilization_ratio", "<", 0.5, 1, 1.5),
+        ("system_cpu_utilization_ratio", "<", 0.5, 0.5, 1),
+    ],
+)
+def test_a_hysteresis_that_a_reading_can_come_back_by_is_taken_to_the_very_end(metric, operator, value, hysteresis, end):
+    threshold = Threshold(metric, value, "warning", operator, hysteresis=hysteresis)
+
+    assert not threshold.is_still_breached_by(end)
+    assert threshold.is_still_breached_by(end + (0.01 if operator == ">" else -0.01))
 
 
 def test_a_threshold_matches_labels_by_text_or_whole_pattern_and_a_missing_one_is_empty():

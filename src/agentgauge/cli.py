@@ -42,7 +42,7 @@ _EXPORT_EPILOG = """\
 examples:
   agentgauge export monitoring
   agentgauge export monitoring --runbook-url https://docs.example.com/runbooks --dashboard-url https://grafana.example.com
-  agentgauge export monitoring --format kubernetes --namespace monitoring --label release=monitoring
+  agentgauge export monitoring --format kubernetes --namespace agents --label release=monitoring
   agentgauge export monitoring --format kubernetes --keda research-agents
 
 A file in DIR is replaced only where an export wrote it and nobody has changed it since; else nothing is written, without --force.

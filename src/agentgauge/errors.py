@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 __all__ = [
+    "PROGRAM_HOOKS",
     "AgentgaugeError",
     "ConfigurationError",
     "contain_internal_errors",
@@ -25,6 +26,14 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("agentgauge")
+
+PROGRAM_HOOKS = {
+    "agent_metrics": "could not take what the program reported by AgentMetricsCollector",
+    "alert_handler": "contained the failure of an alert handler of the program's",
+    "content": "kept content out, which the program's content_redactor or agentgauge could not handle",
+    "set_outcome": "could not take the outcome that the program stated",
+}
+"""The hooks in which most faults are the program's, by what the log says of them."""
 
 _LOG_INTERVAL_SECONDS = 60.0
 _LOG_WAIT_SECONDS = 1.0
@@ -39,7 +48,7 @@ class ConfigurationError(AgentgaugeError, ValueError):
 
 
 class _ContainedErrors:
-    """How many of our own faults were contained, by the hook in which they happened."""
+    """How many faults were contained, by the hook in which they happened: our own, or the program's in what it gives us."""
 
     def __init__(self) -> None:
         self.count_by_hook: dict[str, int] = {}
@@ -61,9 +70,19 @@ class _ContainedErrors:
             self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS
             try:
                 if self._logging.acquire(_LOG_WAIT_SECONDS):
-                    _logger.error("agentgauge contained an internal error in %s; the host is not affected", hook, exc_info=error)
+                    self._log(hook, error)
             finally:
                 self._logging.release()
+
+    @staticmethod
+    def _log(hook: str, error: Exception) -> None:
+        what = PROGRAM_HOOKS.get(hook)
+        if what is None and isinstance(error, ConfigurationError):
+            what = "could not take what the program gave it"
+        if what is None:
+            _logger.error("agentgauge contained an internal error in %s; the host is not affected", hook, exc_info=error)
+        else:
+            _logger.error("agentgauge %s (%s); the program goes on", what, hook, exc_info=error)
 
 
 contained_errors = _ContainedErrors()
@@ -86,7 +105,7 @@ def is_fault_of_ours(error: BaseException) -> TypeGuard[Exception]:
 
 
 def report_internal_error(hook: str, error: Exception) -> None:
-    """Count a fault of ours under ``hook`` and log it, at most once a minute for each hook.
+    """Count a fault of ours, or one in what the program gave us, under ``hook`` and log it, at most once a minute for each hook.
 
     Args:
         hook: The place in agentgauge where the fault happened; becomes the label ``hook`` of

@@ -9,24 +9,26 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from agentgauge.errors import ConfigurationError
 
-__all__ = ["DEFAULT_THRESHOLDS", "Budget", "Objective", "Operator", "Period", "Price", "Severity", "Threshold"]
+__all__ = ["DEFAULT_THRESHOLDS", "Budget", "Objective", "Operator", "Period", "Price", "Severity", "Threshold", "require_list"]
 
 Operator = Literal[">", ">=", "<", "<="]
 Severity = Literal["info", "warning", "critical"]
 Period = Literal["day", "month"]
+_T = TypeVar("_T")
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 )
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _UTILIZATION = re.compile(r"(?:system|container|hw)_\w+_utilization_ratio")  # that of a process may exceed 1: it has many cores
+_OURS = re.compile(r"(?:agent|agentgauge|gen_ai|system|container|hw|process|python)_")
 _UNITS: Mapping[str, tuple[str, float]] = MappingProxyType(
     {
         "%": ("ratio", 0.01),
@@ -83,10 +85,23 @@ class Objective:
 class Threshold:
     """A limit on a reading, exported as ``agentgauge_threshold{metric,severity,operator}``.
 
-    The shipped rules obey limits with the operator ``>`` and the severity ``warning`` or ``critical`` on the families of
-    ``DEFAULT_THRESHOLDS`` and those that ``alerts/rules/limits.yml`` and ``machine.yml`` name; any other is there for dashboards
-    and rules of your own. ``SystemMetricsManager`` obeys every one, and it alone looks at ``labels``, ``per_second``,
-    ``hold_seconds``, ``hysteresis`` and ``minimum_samples``.
+    The shipped rules obey limits with the operator ``>`` on these metrics, and on no others:
+
+    - severity ``warning`` and ``critical``, of each instance: ``system_cpu_utilization_ratio``,
+      ``system_memory_utilization_ratio``, ``system_filesystem_utilization_ratio``,
+      ``system_filesystem_inodes_utilization_ratio``, ``container_memory_utilization_ratio``, ``hw_temperature_celsius``,
+      ``process_open_fds``, ``python_event_loop_stall_seconds``;
+    - ``warning``, of each instance: ``container_cpu_utilization_ratio``, ``hw_gpu_utilization_ratio``,
+      ``hw_gpu_memory_utilization_ratio``;
+    - ``warning``, the greatest of a job: ``agent_queue_depth``, ``gen_ai_invoke_agent_inference_calls``,
+      ``gen_ai_execute_tool_duration_seconds``, ``gen_ai_client_operation_time_to_first_chunk_seconds``,
+      ``agentgauge_scrape_duration_seconds``.
+
+    Any other limit is for ``SystemMetricsManager``, which obeys every one, and for rules of your own. The manager alone looks
+    at ``labels``, ``per_second``, ``hold_seconds``, ``hysteresis`` and ``minimum_samples``.
+
+    ``start(thresholds=...)`` takes all limits that there are: ``(*DEFAULT_THRESHOLDS, Threshold(...))`` adds one to those that
+    hold unless others are given.
 
     Attributes:
         metric: The series that the limit is about, by its name in Prometheus text, such as ``system_memory_utilization_ratio``.
@@ -95,12 +110,13 @@ class Threshold:
         operator: How a reading that breaches the limit compares with it.
         unit: The unit of ``value`` and ``hysteresis``. Where the metric's name ends in a base unit (``_bytes``, ``_seconds``,
             ``_ratio``, ``_celsius``, ``_watts``), ``"GiB"``, ``"ms"``, ``"%"`` and their like are converted to that unit, and
-            one that measures something else is refused. Any other is for display. Empty for the metric's own.
+            one that cannot be is refused. On any other metric it is for display. Empty for the metric's own.
         labels: Which series of the metric: a text that the label must equal, or a compiled pattern that it must match whole,
             by label name; a label that a series does not have is an empty text. All series unless given.
         per_second: Compare by how much the reading grows a second, for counters.
         hold_seconds: For how long a reading must breach the limit, without a break, before that is an alert.
-        hysteresis: How far a reading must come back past the limit before the alert ends, in ``unit``.
+        hysteresis: How far a reading must come back past the limit before the alert ends, in ``unit``; one that no reading can
+            come back by, such as below 0 bytes, is refused.
         minimum_samples: How many readings in a row must breach the limit before that is an alert.
 
     Raises:
@@ -135,7 +151,7 @@ class Threshold:
         if not isinstance(self.unit, str) or not self.unit.isprintable():
             raise ConfigurationError(f"Threshold(unit={self.unit!r}): give a text such as 'GiB', 'ms' or '%'")
         base, known = _base_unit(self.metric), _UNITS.get(self.unit)
-        if base and known and known[0] != base:
+        if base and self.unit and (known is None or known[0] != base):
             fitting = ", ".join(repr(unit) for unit, (of, _) in _UNITS.items() if of == base)
             raise ConfigurationError(f"Threshold(unit={self.unit!r}): {self.metric} is in {base}; give one of {fitting}")
         if not self.per_second and self.limit > 1 and _UTILIZATION.fullmatch(self.metric):
@@ -165,6 +181,21 @@ class Threshold:
         count = self.minimum_samples
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ConfigurationError(f"Threshold(minimum_samples={count!r}): give a whole number from 1 on, such as 3")
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Refuse a hysteresis that no reading of the metric can come back by: the alert would never end."""
+        is_share = not self.per_second and _UTILIZATION.fullmatch(self.metric) is not None
+        if self.operator.startswith("<"):
+            bound, side = 1.0 if is_share else math.inf, "above"
+        else:  # who sets a limit below 0 knows that readings are
+            starts_at_0 = self.limit >= 0 and (self.per_second or _is_never_negative(self.metric))
+            bound, side = 0.0 if is_share or starts_at_0 else -math.inf, "below"
+        if self.hysteresis and _COMPARISONS[self.operator](bound, self._end):
+            raise ConfigurationError(
+                f"Threshold(hysteresis={self.hysteresis!r}): the alert would end at {self.shown(self._end):g}, and {self.metric} "
+                f"is never {side} {bound:g}; give a smaller one, such as {self.shown(abs(self.limit - bound)) / 10:g}"
+            )
 
     @property
     def limit(self) -> float:
@@ -191,8 +222,13 @@ class Threshold:
 
     def is_still_breached_by(self, reading: float) -> bool:
         """Tell whether a reading is past the limit or has not come back by the hysteresis."""
+        return _COMPARISONS[self.operator](reading, self._end)
+
+    @property
+    def _end(self) -> float:
+        """What a reading must come back to before an alert ends, in the metric's own unit."""
         distance = self.hysteresis * self._factor
-        return _COMPARISONS[self.operator](reading, self.limit + (distance if self.operator.startswith("<") else -distance))
+        return self.limit + (distance if self.operator.startswith("<") else -distance)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether a series of the metric with these labels is one that the limit is about."""
@@ -207,9 +243,12 @@ class Threshold:
 class Budget:
     """What LM calls may cost in a period, exported as ``agent_budget_usd{gen_ai_agent_name,period}``.
 
+    The shipped rules compare it with what all programs under one job of Prometheus spend together, and where several of them
+    export the same budget, the greatest holds: replicas share one. Programs with budgets of their own need jobs of their own.
+
     Attributes:
         usd: US dollars.
-        period: ``day`` or ``month``.
+        period: ``day`` or ``month``, in UTC.
         agent: The agent whose own LM calls it is about; None for all of the program's.
 
     Raises:
@@ -257,10 +296,37 @@ class Price:
                 raise ConfigurationError(f"Price({part.name}={value!r}): give US dollars for a million tokens, such as 2.5")
 
 
+def require_list(setting: str, values: object, kind: type[_T], example: str) -> tuple[_T, ...]:
+    """Return what a setting lists, checked.
+
+    Args:
+        setting: The name of the setting, for messages.
+        values: What it was given.
+        kind: What each of them must be.
+        example: One of them, as code.
+
+    Raises:
+        ConfigurationError: It is no list of those.
+    """
+    if not isinstance(values, Iterable):
+        raise ConfigurationError(f"{setting}={values!r}: give a list, such as [{example}]")
+    checked = tuple(values)
+    for value in checked:
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{setting}: {value!r} is no {kind.__name__}; write {example}")
+    return checked
+
+
 def _base_unit(metric: str) -> str:
     """Return the base unit that a metric's name ends in, or an empty text."""
     ending = metric.removesuffix("_total").removesuffix("_sum").rpartition("_")[2]
     return ending if ending in _BASE_UNITS else ""
+
+
+def _is_never_negative(metric: str) -> bool:
+    """Tell by a metric's name whether its readings start at 0: counts, amounts, shares, and all of ours but temperatures."""
+    unit = _base_unit(metric)
+    return unit != "celsius" and bool(unit or metric.endswith(("_total", "_count")) or _OURS.match(metric))
 
 
 def _is_family_name(text: str) -> bool:

@@ -42,3 +42,26 @@ def test_each_linter_has_a_version_of_its_own():
     built = re.findall(r"^    build (\S+) \S+ (\S+)", SCRIPT.read_text(), re.MULTILINE)
     assert [name for name, _ in built] == ["pint", "promtool", "dashboard-linter"]
     assert [version for _, version in built if not re.fullmatch(r"v\d+\.\d+\.\d+", version)] == []
+
+
+@pytest.mark.parametrize(("status", "out"), [(0, "pint: nothing to report\npromtool: nothing to report\n"), (1, "")])
+def test_each_linter_that_ran_is_named_as_it_was_asked_for(status, out, tmp_path):
+    """Run the script on a rule file and a test of it, with programs that are built already and end as they are told."""
+    script = tmp_path / "tests" / "lint_mixin.sh"
+    programs = [tmp_path / "bin" / "go"]
+    programs += [
+        tmp_path / ".venv/go-bin" / f"{name}-{version}"
+        for name, version in re.findall(r"^    build (\S+) \S+ (\S+)", SCRIPT.read_text(), re.MULTILINE)
+    ]
+    for file in (script, *programs, tmp_path / "alerts/rules/a.yml", tmp_path / "alerts/tests/a_test.yml"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\necho found\nexit {status}\n")
+        file.chmod(0o755)
+    shutil.copy(SCRIPT, script)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["sh", script, "pint", "promtool"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (status, out)
+    failed = "found\nfound\nfound\nlint-mixin: failed: pint promtool-check-rules promtool:a_test.yml\n"
+    assert ended.stderr == (failed if status else "")

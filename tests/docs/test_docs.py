@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -34,7 +35,8 @@ METRIC = re.compile(r"(?<![\w:])(?:gen_ai|agent|agents|agentgauge|system|process
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    fenced = re.findall(rf"^ *```{language}\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for code in fenced]  # that of a list is indented
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -126,8 +128,10 @@ def test_a_setting_without_a_variable_in_the_readme_takes_none(name, text):
 
 def test_the_yaml_in_the_readme_is_a_configuration_of_prometheus():
     merged = {key: value for block in blocks(README, "yaml") for key, value in yaml.safe_load(block).items()}
-    assert set(merged) == {"scrape_configs", "rule_files"}
-    assert merged["scrape_configs"][0]["job_name"] == "agentgauge"
+    assert set(merged) == {"scrape_configs", "rule_files", "alerting"}
+    assert [job["job_name"] for job in merged["scrape_configs"]] == ["agentgauge", "prometheus", "alertmanager"]
+    (pattern,) = merged["rule_files"]
+    assert set(ROOT.glob(pattern)) == set((ROOT / "alerts/rules").iterdir())  # an export writes the same paths
 
 
 def test_every_public_name_has_a_docstring():

@@ -158,7 +158,8 @@ def test_a_token_does_not_follow_a_redirect(doctor, answering, tmp_path):
     url = answering(lambda _path, _headers: (302, {"Location": f"{target}/metrics"}, b""))
     (tmp_path / "token").write_text(TOKEN)
     examined = doctor("--url", f"{url}/metrics", "--token-file", tmp_path / "token")
-    assert "it answers with status 302" in examined["answers"]["evidence"]
+    assert f"it answers with status 302: the page is at {target}/metrics" in examined["answers"]["evidence"]
+    assert examined["answers"]["fix"] == f"Ask there: --url {target}/metrics"
     assert came == []
 
 

@@ -94,7 +94,7 @@ def test_a_program_of_steps_alone_is_warned_of_until_what_calls_it_promises_some
     url = serve(instrumentors=("dspy",)).url
     dspy.Predict("question -> answer")(question="gauges?")
     finding = doctor("--url", url, "--production")["objectives"]
-    assert (finding["status"], finding["evidence"]) == ("warn", "1 tasks ran: Predict")
+    assert (finding["status"], finding["evidence"]) == ("warn", "1 task ran: Predict")
     assert finding["title"] == "What ran are steps of a framework, which can have no objective of their own"
     assert finding["fix"].startswith("Decorate the function of yours that calls the framework: @task(objective=Objective(")
 
@@ -149,7 +149,7 @@ def test_an_agent_that_langchain_made_without_a_name_has_none_of_its_own_either(
         url = serve().url
         create_agent(langchain_programs.ListModel(responses=[AIMessage("done")]), []).invoke(langchain_programs.HELLO)
         finding = doctor("--url", url, "--production")["objectives"]
-    assert (finding["status"], finding["evidence"]) == ("warn", "1 tasks ran: model")
+    assert (finding["status"], finding["evidence"]) == ("warn", "1 task ran: model")
 
 
 def test_runs_and_turns_of_the_openai_agents_sdk_have_none_of_their_own(fresh, serve, doctor, monkeypatch):
@@ -180,7 +180,7 @@ def test_a_guardrail_and_a_task_of_no_agent_are_no_steps_of_the_openai_agents_sd
 
 def test_an_agent_that_shows_by_its_spans_has_none_of_its_own(page_of, doctor):
     finding = doctor("--url", page_of({"genai-spans": 1}, [("clerk", "invoke_agent")]), "--production")["objectives"]
-    assert (finding["status"], finding["evidence"]) == ("warn", "1 tasks ran: clerk/invoke_agent")
+    assert (finding["status"], finding["evidence"]) == ("warn", "1 task ran: clerk/invoke_agent")
 
 
 @pytest.fixture

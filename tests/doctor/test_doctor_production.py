@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import textwrap
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
-from agentgauge import Objective, task, track
+import agentgauge
+from agentgauge import Objective, cli, task, track
 from agentgauge.doctor import files
 from agentgauge.errors import contain_internal_errors
+from agentgauge.exposition import asgi_app
+from agentgauge.targets import Threshold
 
 ROOT = Path(__file__).parents[2]
 RECEIVERS = """
@@ -41,6 +50,22 @@ def check_files(doctor, answering, tmp_path):
     """Give a function that lets doctor look at files alone, of a program that is not there."""
     url = answering(lambda _path, _headers: (404, {}, b""))
     return lambda *arguments: doctor("--url", f"{url}/metrics", "--production", *arguments)
+
+
+@contextmanager
+def serving(app):
+    """Serve an ASGI app by uvicorn on a free port; give its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    bound = server.config.bind_socket()
+    bound.listen()  # who asks before it serves waits
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
 
 
 def test_a_healthy_program_holds_every_item_that_can_be_checked(visit, tmp_path):
@@ -131,6 +156,36 @@ def test_a_program_that_is_not_ready_fails(doctor, answering):
     url = answering(lambda path, _headers: (503 if path == "/readyz" else 200, {"Content-Type": "text/plain"}, page))
     finding = doctor("--url", f"{url}/metrics", "--production")["ready"]
     assert (finding["status"], finding["evidence"]) == ("fail", "/readyz answers 503")
+
+
+def test_a_page_that_a_web_framework_has_mounted_is_ready_by_the_probe_beneath_it(doctor, fresh):
+    app = FastAPI()
+    app.mount("/metrics", asgi_app(fresh.registry))
+    with serving(app) as url:
+        finding = doctor("--url", f"{url}/metrics")["answers"]
+        assert finding["evidence"] == f"{url}/metrics: it answers with status 307: the page is at {url}/metrics/"
+        assert finding["fix"] == f"Ask there: --url {url}/metrics/"
+        examined = doctor("--url", f"{url}/metrics/", "--production")
+        assert (examined.status("answers"), examined.status("ready")) == ("ok", "ok")
+
+
+@pytest.mark.parametrize(
+    ("path", "probe", "status"),
+    [
+        ("/metrics", "/readyz", "ok"),
+        ("/metrics", "/metrics/readyz", "ok"),
+        ("/metrics/", "/metrics/readyz", "ok"),
+        ("/metrics/", "/readyz", "ok"),
+        ("/metrics?name[]=up", "/readyz", "ok"),
+        ("/metrics", "/elsewhere", "fail"),
+    ],
+)
+def test_the_probe_is_beside_the_page_or_beneath_it(doctor, answering, path, probe, status):
+    def answer(asked, _headers):
+        page = asked.partition("?")[0] in (path.partition("?")[0], probe)
+        return (200 if page else 404), {"Content-Type": "text/plain"}, b"# TYPE up gauge\nup 1\n"
+
+    assert doctor("--url", f"{answering(answer)}{path}", "--production").status("ready") == status
 
 
 # --- performance and reliability ------------------------------------------------------------------------------------------------
@@ -224,6 +279,32 @@ def test_default_thresholds_are_quoted(visit):
     assert finding["evidence"].startswith("6 agentgauge_threshold series: system_cpu_utilization_ratio > 0.9, ")
 
 
+def test_limits_that_were_removed_by_giving_one_are_warned_of(serve, doctor):
+    url = serve(thresholds=[Threshold("system_memory_utilization_ratio", 0.95)]).url
+    finding = doctor("--url", url, "--production")["thresholds"]
+    assert finding["status"] == "warn"
+    assert finding["evidence"] == (
+        "1 agentgauge_threshold series: system_memory_utilization_ratio > 0.95; not system_cpu_utilization_ratio (warning), "
+        "system_cpu_utilization_ratio (critical), system_memory_utilization_ratio (critical), "
+        "system_filesystem_utilization_ratio (warning), system_filesystem_utilization_ratio (critical)"
+    )
+    assert "thresholds=(*DEFAULT_THRESHOLDS, ...)" in finding["fix"]
+
+
+@pytest.mark.parametrize("name", ["HostCpuHigh", "HostDiskFull", "HostMemoryHigh"])
+def test_who_raises_a_limit_as_its_runbook_says_keeps_the_others(doctor, fresh, name):
+    runbook = (ROOT / "docs" / "runbooks" / f"Agentgauge{name}.md").read_text()
+    code = textwrap.dedent(re.search(r"```python\n(.*?)```", runbook, re.DOTALL)[1])
+    ending = code.replace("agentgauge.start(", "start(registry=registry, port=0, instrumentors=(), ")
+    assert ending != code
+    try:
+        exec(ending, {"start": agentgauge.start, "registry": fresh.registry})
+        thresholds = doctor("--url", agentgauge.start().url, "--production")["thresholds"]
+    finally:
+        agentgauge.stop()
+    assert (thresholds["status"], thresholds["evidence"][:30]) == ("ok", "6 agentgauge_threshold series:")
+
+
 @pytest.mark.servers
 def test_rules_that_promtool_refuses_fail_with_its_words(check_files, tmp_path):
     shutil.copytree(ROOT / "alerts" / "rules", tmp_path, dirs_exist_ok=True)
@@ -240,7 +321,7 @@ def test_rules_are_counted_where_promtool_is_missing(check_files, tmp_path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = check_files("--rules", tmp_path)["rule-files"]
     assert finding["status"] == "ok"
-    assert finding["evidence"].endswith(f" alerts in 1 files of {tmp_path}; promtool is not on PATH to check them")
+    assert finding["evidence"].endswith(f" alerts in 1 file of {tmp_path}; promtool is not on PATH to check them")
 
 
 def test_a_directory_without_alerts_fails(check_files, tmp_path):
@@ -261,7 +342,25 @@ def test_alerts_must_reach_somebody(check_files, tmp_path, configuration, status
     (tmp_path / "alertmanager.yml").write_text(configuration)
     finding = check_files("--alertmanager-config", tmp_path / "alertmanager.yml")["receivers"]
     assert finding["status"] == status
-    assert status == "fail" or finding["evidence"].endswith("1 receivers: pager")
+    assert status == "fail" or "1 receiver: pager" in finding["evidence"]
+
+
+@pytest.mark.parametrize("left", ["127.0.0.1:9095", "smtp.example", "@example.com", "grafana.example"])
+def test_every_address_of_the_example_must_go(check_files, tmp_path, left):
+    shutil.copytree(ROOT / "alerts" / "templates", tmp_path / "templates")
+    configuration, template = tmp_path / "alertmanager.yml", tmp_path / "templates" / "agentgauge.tmpl"
+    own = {"127.0.0.1:9095": "pager:80", "smtp.example": "mail:25", "@example.com": "@team", "grafana.example": "grafana"}
+    for path, origin in ((configuration, ROOT / "alerts" / "alertmanager.yml"), (template, template)):
+        text = origin.read_text()
+        for address in own.keys() - {left}:
+            text = text.replace(address, own[address])
+        path.write_text(text)
+    finding = check_files("--alertmanager-config", configuration)["receivers"]
+    where = f"{left} in {template}" if left == "grafana.example" else left
+    assert (finding["status"], finding["evidence"].partition("; still there: ")[2]) == ("warn", where)
+    for path in (configuration, template):
+        path.write_text(path.read_text().replace(left, own[left]))
+    assert check_files("--alertmanager-config", configuration).status("receivers") == "ok"
 
 
 def test_files_that_are_nowhere_are_unknown(check_files, tmp_path, monkeypatch):
@@ -269,4 +368,18 @@ def test_files_that_are_nowhere_are_unknown(check_files, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_SOURCES", tmp_path)
     examined = check_files()
     assert {examined.status(check) for check in ("rule-files", "dashboards", "receivers")} == {"unknown"}
-    assert "--rules" in examined["rule-files"]["fix"]
+    for check, option in (("rule-files", "--rules"), ("dashboards", "--dashboards")):
+        assert examined[check]["fix"] == f"`agentgauge export DIR` writes them; name them with {option} DIR."
+
+
+def test_the_folder_of_an_export_stands_for_the_rules_and_the_dashboards_in_it(check_files, tmp_path, monkeypatch):
+    assert cli.main(["export", str(tmp_path / "monitoring")]) == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "_SOURCES", tmp_path)
+    examined = check_files("--rules", "monitoring", "--dashboards", "monitoring")
+    assert {examined.status(check) for check in ("rule-files", "dashboards")} == {"ok"}
+    assert "files of monitoring/alerts/rules" in examined["rule-files"]["evidence"]
+    assert "agents.json" in examined["dashboards"]["evidence"]
+    monkeypatch.chdir("monitoring")  # there, nothing needs a name
+    examined = check_files()
+    assert {examined.status(check) for check in ("rule-files", "dashboards")} == {"ok"}

@@ -111,7 +111,7 @@ def test_an_instrumentor_is_silent_until_a_call_comes_through(serve, doctor, fra
     assert (silent["status"], silent["evidence"]) == ("warn", "chatter: active, 0 calls")
     assert chatter.ask() == "yes"
     fired = doctor("--url", url)["instrumentors"]
-    assert (fired["status"], fired["evidence"]) == ("ok", "chatter: active, 1 calls")
+    assert (fired["status"], fired["evidence"]) == ("ok", "chatter: active, 1 call")
 
 
 def test_a_framework_that_is_loaded_and_cannot_be_instrumented_fails(serve, doctor, framework, monkeypatch, caplog):
@@ -135,7 +135,7 @@ def test_calls_that_two_layers_saw_are_told_with_their_owner(visit, fresh):
     Operation(fresh.recorder, SeriesKind.TASK, "step", instrumentor="openai-agents").end()
     finding = visit()["suppressed-calls"]
     assert finding["status"] == "ok"
-    assert finding["evidence"] == "1 lm calls that openai-agents saw and dspy counts"
+    assert finding["evidence"] == "1 lm call that openai-agents saw and dspy counts"
 
 
 def test_an_instrumentor_of_which_nothing_is_counted_is_warned_of(visit, fresh):
@@ -174,7 +174,7 @@ def test_sampled_spans_show_as_exemplars(visit, spans):
     greet()
     finding = visit()["exemplars"]
     assert finding["status"] == "ok"
-    assert finding["evidence"].startswith("1 exemplars on the page")
+    assert finding["evidence"].startswith("1 exemplar on the page")
 
 
 def test_spans_of_which_none_is_sampled_are_warned_of(visit, set_provider):

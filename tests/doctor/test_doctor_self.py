@@ -19,6 +19,18 @@ def test_a_contained_fault_fails_with_the_hook_in_which_it_happened(visit):
     assert examined.code == 1
 
 
+def test_a_fault_that_may_be_the_programs_own_is_not_called_agentgauges(visit):
+    with contain_internal_errors("alert_handler"):
+        raise RuntimeError
+    finding = visit()["internal-errors"]
+    assert (finding["status"], finding["title"]) == ("fail", "agentgauge contained faults")
+    assert "Of alert_handler: correct what the program did or gave there" in finding["fix"]
+    assert "report it" not in finding["fix"]
+    with contain_internal_errors("price"):
+        raise RuntimeError
+    assert visit()["internal-errors"]["fix"].endswith("Of any other hook: please report it.")
+
+
 def test_a_program_that_recorded_nothing_is_told_what_records(visit):
     finding = visit()["dropped-events"]
     assert (finding["status"], finding["title"]) == ("unknown", "No call was recorded yet")

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 import agentgauge
+from agentgauge.doctor import files
+from agentgauge.errors import ConfigurationError
 from stack import Stack, _find, _free_addresses
 
 
@@ -38,8 +40,12 @@ def test_servers_that_are_set_up_as_shipped_hold_every_item(serve, doctor, tmp_p
         }
         assert examined["scraped"]["evidence"] == f'up{{job="agentgauge"}} = 1 for {url}'
         assert "exemplar-storage" in examined["exemplar-storage"]["evidence"]
-        assert examined["rules-loaded"]["evidence"] == f"{SHIPPED} of {SHIPPED} alerts are loaded"
-        assert "operators" in examined["receivers"]["evidence"]
+        assert examined["rules-loaded"]["evidence"] == f"{SHIPPED} of {SHIPPED} alerts loaded"
+        evidence = examined["receivers"]["evidence"]
+        assert "operators" in evidence
+        for address in ("127.0.0.1:9095", "smtp.example", "@example.com"):
+            assert address in evidence
+        assert "agentgauge.tmpl" in evidence  # Alertmanager tells where its templates are
         production = doctor(*arguments, "--production")
         assert {production.status(check) for check in set(SERVERS) - {"receivers"}} == {"ok"}
         assert production.document["score"]["categories"]["alerting"]["not_shown"] == 0
@@ -85,7 +91,7 @@ def test_a_prometheus_that_was_told_nothing_holds_no_item(doctor, bare_prometheu
         "alertmanager-known": "fail",
         "watchdog": "fail",
     }
-    assert examined["rules-loaded"]["evidence"].startswith(f"0 of {SHIPPED} alerts are loaded; not Agentgauge")
+    assert examined["rules-loaded"]["evidence"].startswith(f"0 of {SHIPPED} alerts loaded; not Agentgauge")
     assert examined.code == 1
 
 
@@ -164,3 +170,52 @@ def test_a_rule_that_fails_when_it_is_evaluated_fails(doctor, answering, tmp_pat
     finding = doctor("--prometheus", url, "--rules", tmp_path)["rules-loaded"]
     assert finding["status"] == "fail"
     assert finding["evidence"] == "AgentgaugeOne: many-to-many matching not allowed"
+
+
+def loaded(*paths):
+    """Say what Prometheus says where these rule files are loaded."""
+    rules = [
+        {"name": rule["alert"], "type": "alerting", "health": "ok"}
+        for path in paths
+        for rule in rules_of(path)
+        if "alert" in rule
+    ]
+    return prometheus(rules={"groups": [{"name": "agentgauge-self", "rules": rules}]})
+
+
+def test_where_no_rule_files_lie_the_shipped_ones_tell_what_is_missing(doctor, answering, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "_SOURCES", tmp_path)
+    some = len({rule["alert"] for rule in rules_of(RULES / "self.yml") if "alert" in rule})
+    finding = doctor("--prometheus", answering(loaded(RULES / "self.yml")))["rules-loaded"]
+    assert finding["status"] == "fail"
+    assert finding["evidence"].startswith(f"{some} of {SHIPPED} alerts loaded; not Agentgauge")
+    assert "agentgauge export DIR" in finding["fix"]
+    finding = doctor("--prometheus", answering(loaded(*RULES.glob("*.yml"))))["rules-loaded"]
+    assert (finding["status"], finding["evidence"]) == ("ok", f"{SHIPPED} of {SHIPPED} alerts loaded")
+
+
+def test_without_any_rule_files_whether_all_rules_are_loaded_is_unknown(doctor, answering, tmp_path, monkeypatch):
+    def nothing():
+        raise ConfigurationError("this installation is not whole")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "_SOURCES", tmp_path)
+    monkeypatch.setattr(files, "shipped_files", nothing)
+    some = len({rule["alert"] for rule in rules_of(RULES / "self.yml") if "alert" in rule})
+    finding = doctor("--prometheus", answering(loaded(RULES / "self.yml")))["rules-loaded"]
+    assert (finding["status"], finding["fix"]) == ("unknown", "Name the directory of the rule files with --rules.")
+    assert finding["evidence"] == f"{some} alerts of agentgauge loaded, and no rule files here"
+
+
+def test_who_asks_for_the_watchdog_right_after_a_start_is_told_to_wait(doctor, answering):
+    url = answering(lambda _path, _headers: (200, {"Content-Type": "application/json"}, b"[]"))
+    finding = doctor("--alertmanager", url)["watchdog"]
+    assert (finding["status"], finding["evidence"]) == (
+        "fail",
+        "AgentgaugeWatchdog is not among the alerts in Alertmanager (0 alerts)",
+    )
+    assert finding["fix"].startswith("Wait a minute where Prometheus or Alertmanager has just started")
+    one = b'[{"labels": {"alertname": "AgentgaugeWatchdog"}}]'
+    url = answering(lambda _path, _headers: (200, {"Content-Type": "application/json"}, one))
+    assert doctor("--alertmanager", url)["watchdog"]["evidence"] == "AgentgaugeWatchdog fires in Alertmanager (1 alert)"

@@ -101,7 +101,7 @@ def test_programs_are_scraped_once_with_their_token_as_the_job_that_the_rules_kn
     assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": "agentgauge"}]
     assert endpoint["authorization"]["credentials"] == {"name": "agentgauge-metrics", "key": "token"}
     page = (ROOT / "docs/export.md").read_text()
-    assert "create secret generic agentgauge-metrics --from-literal=token=" in page
+    assert "create secret generic agentgauge-metrics --namespace agents --from-literal=token=" in page
     assert all(f"{key}: {value}" in page for key, value in exported[f"{file}.json"]["spec"]["selector"]["matchLabels"].items())
 
 

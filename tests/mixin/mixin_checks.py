@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_LEVELS = 4
 _NEVER_SILENT = {"AgentgaugeWatchdog"}
 _COLUMNS = 24
+_RUNBOOK_PARTS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"]
 _TRACED = re.compile(r"(?:gen_ai|agent)_\w+_seconds_bucket")  # of calls, which have traces; the reader wants the slow ones
 _TARGET_LABELS = frozenset({"job", "instance"})
 _SCRAPE_NAMES = ("up", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling")
@@ -191,17 +192,22 @@ def rule_problems(rules: Mapping[str, Any], tests: Mapping[str, Any], runbooks: 
 
 
 def runbook_problems(runbooks: Mapping[str, str]) -> list[str]:
-    """Find runbooks, given by name and text, that leave open what it means, whom it hurts, what to ask or what to do."""
+    """Find runbooks, given by name and text, that leave open what it means, whom it hurts, what to ask or what to do.
+
+    Who is woken at night reads them all alike: the same parts, by the same names, in the same order.
+    """
     problems = []
     for name, text in runbooks.items():
-        parts = [part.strip().lower() for part in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+        parts = re.findall(r"^## (.+)$\n\n[^#\n]", text, re.MULTILINE)  # that say something
         facts = {
             "its title is the alert's name": text.startswith(f"# {name}\n"),
-            "it says what it means": re.match(r"# \w+\n\n\w", text) or "meaning" in parts,
-            "it says what the impact is": "impact" in parts,
-            "it says what to look at": {"diagnosis", "what to look at"} & set(parts),
+            "it says what it means": "Meaning" in parts,
+            "it says what the impact is": "Impact" in parts,
+            "it says what to look at": "Diagnosis" in parts,
             "it has a query to run": "```promql\n" in text,
-            "it says what to do": {"mitigation", "what to do"} & set(parts),
+            "it says what to do": "Mitigation" in parts,
+            "its parts stand in order, and there are no others": re.findall(r"^##.*", text, re.MULTILINE) == _RUNBOOK_PARTS,
+            "it has no two blank lines in a row": "\n\n\n" not in text,
         }
         problems += [f"{name}: it is not so that {fact}" for fact, is_true in facts.items() if not is_true]
     return problems

@@ -181,10 +181,12 @@ def test_every_runbook_says_what_it_means_whom_it_hurts_what_to_look_at_and_what
 
 
 def test_a_runbook_that_lacks_a_part_is_found(runbooks):
-    text = runbooks["AgentgaugeTaskStuck"].replace("## Impact", "## Else").replace("```promql", "```")
+    text = runbooks["AgentgaugeTaskStuck"].replace("## Impact", "## Else").replace("```promql", "\n```")
     assert runbook_problems({"AgentgaugeTaskStuck": text}) == [
         "AgentgaugeTaskStuck: it is not so that it says what the impact is",
         "AgentgaugeTaskStuck: it is not so that it has a query to run",
+        "AgentgaugeTaskStuck: it is not so that its parts stand in order, and there are no others",
+        "AgentgaugeTaskStuck: it is not so that it has no two blank lines in a row",
     ]
 
 

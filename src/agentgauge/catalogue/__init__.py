@@ -301,8 +301,10 @@ OBJECTIVE_LATENCY_MISSED = Family(
 THRESHOLD = Family(
     "agentgauge_threshold",
     Kind.GAUGE,
-    "A limit on a reading, in that reading's unit; the shipped rules obey those of host CPU, memory and file systems,"
-    " and those that alerts/rules/limits.yml and machine.yml name.",
+    "A limit on a reading, in that reading's unit. The shipped rules obey those of host CPU, memory, file systems and inodes,"
+    " container CPU and memory, GPU utilization, memory and temperature, open file descriptors, event loop stalls, queue depth,"
+    " LM calls of a run, tool duration, first chunk and scrape duration; any other is for SystemMetricsManager and rules of one's"
+    " own.",
     "",
     ("metric", "severity", "operator"),
 )
@@ -334,7 +336,7 @@ EVENTS_DROPPED = Family("agentgauge_events_dropped_total", Kind.COUNTER, "Calls 
 INTERNAL_ERRORS = Family(
     "agentgauge_internal_errors_total",
     Kind.COUNTER,
-    "Faults of agentgauge itself that were contained, by the hook in which they happened.",
+    "Faults that were contained, agentgauge's own or in what the program gave it, by the hook in which they happened.",
     "",
     ("hook",),
 )

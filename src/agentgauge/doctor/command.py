@@ -13,7 +13,7 @@ from agentgauge.config import Config
 from agentgauge.doctor import servers
 from agentgauge.doctor.environment import ENVIRONMENT_CHECKS, survey
 from agentgauge.doctor.fetching import Access, UnreachableError, checked_url, is_loopback
-from agentgauge.doctor.files import alert_names, checked_path, shipped
+from agentgauge.doctor.files import checked_path, deployed, shipped, wanted_alerts
 from agentgauge.doctor.finding import Finding, Section, Status
 from agentgauge.doctor.page import visit
 from agentgauge.doctor.production import Deployment, checklist, scores
@@ -50,8 +50,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--alertmanager", metavar="URL", help="the Alertmanager that sends its alerts, such as http://127.0.0.1:9093"
     )
-    parser.add_argument("--rules", metavar="DIR", help="the rule files; alerts/rules unless given")
-    parser.add_argument("--dashboards", metavar="DIR", help="the dashboards; dashboards unless given")
+    parser.add_argument("--rules", metavar="DIR", help="the rule files, or an export's folder; alerts/rules unless given")
+    parser.add_argument("--dashboards", metavar="DIR", help="the dashboards, or an export's folder; dashboards unless given")
     parser.add_argument(
         "--alertmanager-config", metavar="FILE", help="Alertmanager's configuration, read where --alertmanager is not given"
     )
@@ -89,10 +89,8 @@ def _examine(options: Namespace) -> Report:
             ("Alertmanager", "--alertmanager", options.alertmanager),
         )
     )
-    rules = checked_path("--rules", options.rules, is_directory=True) if options.rules else shipped("alerts/rules")
-    dashboards = (
-        checked_path("--dashboards", options.dashboards, is_directory=True) if options.dashboards else shipped("dashboards")
-    )
+    rules = deployed("--rules", options.rules, "alerts/rules") if options.rules else shipped("alerts/rules")
+    dashboards = deployed("--dashboards", options.dashboards, "dashboards") if options.dashboards else shipped("dashboards")
     alertmanager_file = (
         checked_path("--alertmanager-config", options.alertmanager_config, is_directory=False)
         if options.alertmanager_config
@@ -115,7 +113,7 @@ def _examine(options: Namespace) -> Report:
     if prometheus.url is not None:
         findings.append((Section.SERVERS, servers.target_up(prometheus, program)))
         findings.append((Section.SERVERS, servers.exemplar_storage(prometheus)))
-        findings.append((Section.SERVERS, servers.rules_loaded(prometheus, alert_names(rules))))
+        findings.append((Section.SERVERS, servers.rules_loaded(prometheus, wanted_alerts(rules))))
         findings.append((Section.SERVERS, servers.alertmanager_known(prometheus)))
     if alertmanager.url is not None:
         findings.append((Section.SERVERS, servers.receivers(alertmanager)))

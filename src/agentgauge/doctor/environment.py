@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions, entry_points
 from typing import TYPE_CHECKING
 
 from agentgauge.config import Config, is_disabled
-from agentgauge.doctor.finding import Finding, Status, listed
+from agentgauge.doctor.finding import Finding, Status, counted, listed
 from agentgauge.errors import ConfigurationError
 from agentgauge.instrumentors.roster import FRAMEWORKS
 from agentgauge.prices import read_table
@@ -113,7 +113,10 @@ def other_instrumentation(environment: Environment) -> Finding:
     others = [name for name in environment.versions if _OTHERS.fullmatch(name)]
     if not others:
         return Finding(
-            check, Status.OK, "Nothing else that instruments the same calls is installed", f"{len(environment.versions)} packages"
+            check,
+            Status.OK,
+            "Nothing else that instruments the same calls is installed",
+            counted(len(environment.versions), "package"),
         )
     return Finding(
         check,

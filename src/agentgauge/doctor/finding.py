@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Finding", "Section", "Status", "listed", "number"]
+__all__ = ["Finding", "Section", "Status", "counted", "listed", "number"]
 
 _MOST_LISTED = 6
 _MOST_CHARACTERS = 120
@@ -62,6 +62,11 @@ def listed(items: Iterable[str]) -> str:
     texts = [item if len(item) <= _MOST_CHARACTERS else f"{item[:_MOST_CHARACTERS]}..." for item in items]
     more = len(texts) - _MOST_LISTED
     return ", ".join(texts[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: float, noun: str) -> str:
+    """Write how many there are: 1 alert, 2 alerts."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float) -> str:

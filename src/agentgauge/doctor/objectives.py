@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentgauge import catalogue
-from agentgauge.doctor.finding import Finding, Status, listed
+from agentgauge.doctor.finding import Finding, Status, counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,11 +55,11 @@ def objectives(visited: Program, _limit: int) -> Finding:
     steps = _steps(visited, ran) - promised
     own = ran - steps
     without = sorted(map(_text, own - promised))
-    told = f"; {len(steps)} steps that a framework runs can have none" if steps else ""
+    told = f"; {counted(len(steps), 'step')} that a framework runs can have none" if steps else ""
     if not own:
         title = "What ran are steps of a framework, which can have no objective of their own"
         fix = f"Decorate the function of yours that calls the framework: @task({_PROMISE}). No alert watches its success else."
-        return Finding(check, Status.WARN, title, f"{len(steps)} tasks ran: {listed(sorted(map(_text, steps)))}", fix)
+        return Finding(check, Status.WARN, title, f"{counted(len(steps), 'task')} ran: {listed(sorted(map(_text, steps)))}", fix)
     evidence = f"{len(own) - len(without)} of {len(own)} tasks that can have an objective have one"
     if without:
         fix = (

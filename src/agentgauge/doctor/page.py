@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -27,6 +28,8 @@ _OPENMETRICS = "application/openmetrics-text"
 _START = "Start the program with agentgauge.start() in it, or as `agentgauge run PROGRAM`, or name another --url."
 _MOST_DIGITS = 10  # of a number of 32 bits, which no process' is longer than
 _IS_IT = "Is it the url of /metrics?"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_OF_A_PROBE = (http.client.OK, http.client.SERVICE_UNAVAILABLE)
 _INSIDE_A_SERIES = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 
@@ -119,6 +122,12 @@ def visit(url: str, access: Access) -> Program:
     if answer.status == http.client.FORBIDDEN:
         fix = "Give a client's certificate with --certificate-file and --key-file."
         raise UnreachableError("it refuses us (status 403)", fix)
+    target = answer.headers.get("Location")
+    if answer.status in _REDIRECTS and target:  # Prometheus follows it; we do not, for the token's sake
+        raise UnreachableError(
+            f"it answers with status {answer.status}: the page is at {urljoin(url, target)}",
+            f"Ask there: --url {urljoin(url, target)}",
+        )
     if answer.status != http.client.OK:
         raise UnreachableError(f"it answers with status {answer.status}", _IS_IT)
     page = _parsed(answer, parse_text)
@@ -171,10 +180,20 @@ def _is_protected(url: str, access: Access) -> bool | None:
 
 
 def _readiness(url: str, access: Access) -> int | None:
-    base, _, last = url.rpartition("/")
-    if last.partition("?")[0] != "metrics":
+    """Ask the probe: beside the page where agentgauge serves it, beneath it where a web framework has mounted it."""
+    parts = urlsplit(url)
+    page = parts.path.rstrip("/")
+    base, _, last = page.rpartition("/")
+    if last != "metrics":
         return None
-    try:
-        return access.get(f"{base}/readyz").status
-    except UnreachableError:
-        return None
+    paths = [f"{base}/readyz", f"{page}/readyz"]
+    first = None
+    for path in paths if parts.path == page else reversed(paths):  # only a mounted page ends in a slash
+        try:
+            status = access.get(urlunsplit((parts.scheme, parts.netloc, path, "", ""))).status
+        except UnreachableError:
+            continue
+        if status in _OF_A_PROBE:
+            return status
+        first = first or status
+    return first

@@ -13,6 +13,7 @@ from agentgauge.doctor.finding import Finding, Section, Status, listed, number
 from agentgauge.doctor.objectives import objectives
 from agentgauge.doctor.provider import tracer_provider
 from agentgauge.doctor.topology import processes
+from agentgauge.targets import DEFAULT_THRESHOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,7 +117,7 @@ def checklist(deployment: Deployment) -> list[tuple[Section, Finding]]:
         Section.ALERTING: [
             _of_program(deployment, "thresholds", _thresholds),
             files.rule_files(deployment.rules),
-            servers.rules_loaded(prometheus, files.alert_names(deployment.rules)),
+            servers.rules_loaded(prometheus, files.wanted_alerts(deployment.rules)),
             servers.alertmanager_known(prometheus),
             _receivers(deployment),
             servers.watchdog(prometheus, alertmanager),
@@ -150,7 +151,7 @@ def _receivers(deployment: Deployment) -> Finding:
     path = deployment.alertmanager_file
     if deployment.alertmanager.url is not None or path is None:
         return servers.receivers(deployment.alertmanager)
-    return files.receivers_in(str(path), path.read_text(encoding="utf-8", errors="replace"))
+    return files.receivers_in(str(path), path.read_text(encoding="utf-8", errors="replace"), path.parent)
 
 
 def _ready(visited: Program, _limit: int) -> Finding:
@@ -216,4 +217,15 @@ def _thresholds(visited: Program, _limit: int) -> Finding:
         fix = "Leave out thresholds=(), or give some: the shipped rules on host CPU, memory and disks obey them."
         return Finding(check, Status.FAIL, "No threshold is exported", "no agentgauge_threshold series", fix)
     seen = listed(f"{sample.labels.get('metric')} {sample.labels.get('operator')} {number(sample.value)}" for sample in limits)
-    return Finding(check, Status.OK, "Thresholds are exported", f"{len(limits)} agentgauge_threshold series: {seen}")
+    evidence = f"{len(limits)} agentgauge_threshold series: {seen}"
+    exported = {tuple(map(sample.labels.get, ("metric", "severity", "operator"))) for sample in limits}
+    missing = [limit for limit in DEFAULT_THRESHOLDS if (limit.metric, limit.severity, limit.operator) not in exported]
+    if missing:
+        names = listed(f"{limit.metric} ({limit.severity})" for limit in missing)
+        fix = (
+            "start(thresholds=...) takes all limits that there are: thresholds=(*DEFAULT_THRESHOLDS, ...) of agentgauge.targets "
+            "keeps the others."
+        )
+        title = "Limits that the shipped rules obey are not exported: some of their alerts can never fire"
+        return Finding(check, Status.WARN, title, f"{evidence}; not {names}", fix)
+    return Finding(check, Status.OK, "Thresholds are exported", evidence)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from agentgauge import catalogue
 from agentgauge.catalogue import machine
-from agentgauge.doctor.finding import Finding, Status, listed, number
+from agentgauge.doctor.finding import Finding, Status, counted, listed, number
 from agentgauge.doctor.provider import SPANS
 from agentgauge.doctor.topology import processes
+from agentgauge.errors import PROGRAM_HOOKS
 from agentgauge.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def is_agentgauge(program: Program, _limit: int) -> Finding:
     """Tell whether the page is that of a program with agentgauge, and of which version."""
     check = "answers"
     versions = [sample.labels.get("version", "") for sample in program.page.samples(catalogue.BUILD_INFO)]
-    size = f"{len(program.page.families)} families at {program.url}"
+    families = len(program.page.families)
+    size = f"{families} {'family' if families == 1 else 'families'} at {program.url}"
     if not versions:
         fix = "Call agentgauge.start() in the program, or run it with `agentgauge run`; is it the right --url?"
         return Finding(check, Status.FAIL, "The page has no series of agentgauge", size, fix)
@@ -76,7 +78,7 @@ def instrumentors_fired(program: Program, _limit: int) -> Finding:
         title = "Nothing that can be instrumented is loaded there"
         return Finding(check, Status.UNKNOWN, title, "no agentgauge_instrumentor_active series", fix)
     seen = listed(
-        f"{name}: {'active' if state else 'NOT active'}, {number(calls.get(name, 0))} calls"
+        f"{name}: {'active' if state else 'NOT active'}, {counted(calls.get(name, 0), 'call')}"
         for name, state in sorted(active.items())
     )
     broken = sorted(name for name, state in active.items() if not state)
@@ -103,7 +105,7 @@ def suppressed_calls(program: Program, _limit: int) -> Finding:
             check, Status.OK, "No call was seen by two layers", "agentgauge_calls_suppressed_total has no series above 0"
         )
     seen = listed(
-        f"{number(sample.value)} {sample.labels.get('kind')} calls that {sample.labels.get('instrumentor')} saw and "
+        f"{counted(sample.value, str(sample.labels.get('kind')) + ' call')} that {sample.labels.get('instrumentor')} saw and "
         f"{sample.labels.get('owner')} counts"
         for sample in samples
     )
@@ -157,7 +159,7 @@ def exemplars(program: Program, _limit: int) -> Finding:
         return Finding(check, Status.WARN, "The page cannot bear exemplars", program.openmetrics_problem, fix)
     count = program.openmetrics.exemplars()
     spans = program.page.total(catalogue.OVERHEAD, part="spans") or 0.0
-    evidence = f'{count} exemplars on the page, agentgauge_overhead_seconds_total{{part="spans"}} = {number(spans)}'
+    evidence = f'{counted(count, "exemplar")} on the page, agentgauge_overhead_seconds_total{{part="spans"}} = {number(spans)}'
     if count:
         return Finding(check, Status.OK, "The page leads from metrics to traces", evidence)
     if spans:
@@ -231,9 +233,17 @@ def internal_errors(program: Program, _limit: int) -> Finding:
     bad = {hook: count for hook, count in by_hook.items() if count}
     if bad:
         seen = listed(f'agentgauge_internal_errors_total{{hook="{hook}"}} = {number(count)}' for hook, count in bad.items())
-        fix = "The program's log has the traceback, once a minute: please report it. The program itself was not affected."
-        return Finding(check, Status.FAIL, "agentgauge contained faults of its own", seen, fix)
-    evidence = f"agentgauge_internal_errors_total = 0 ({len(by_hook)} hooks)"
+        fix = "The program's log has the traceback, once a minute. The program itself was not affected."
+        of_program = sorted(bad.keys() & PROGRAM_HOOKS.keys())
+        if of_program:
+            fix += (
+                f" Of {' and '.join(of_program)}: correct what the program did or gave there, unless the fault is agentgauge's."
+            )
+        if bad.keys() - PROGRAM_HOOKS.keys():
+            fix += " Of any other hook: please report it." if of_program else " Please report it."
+        title = "agentgauge contained faults" + ("" if of_program else " of its own")
+        return Finding(check, Status.FAIL, title, seen, fix)
+    evidence = f"agentgauge_internal_errors_total = 0 ({counted(len(by_hook), 'hook')})"
     return Finding(check, Status.OK, "agentgauge had no fault of its own", evidence)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentgauge import catalogue
 from agentgauge.config import Config
-from agentgauge.doctor.finding import Finding, Status, number
+from agentgauge.doctor.finding import Finding, Status, counted, number
 from agentgauge.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _seen(program: Program, calls: Mapping[str, float]) -> str:
     is_active = program.page.total(catalogue.INSTRUMENTOR_ACTIVE, instrumentor=SPANS)
     return (
         f"{catalogue.SAMPLED_TRACES.name} = {'absent' if share is None else number(share)}, "
-        f"{SPANS}: {'active' if is_active else 'not active'}, {number(calls.get(SPANS, 0))} calls"
+        f"{SPANS}: {'active' if is_active else 'not active'}, {counted(calls.get(SPANS, 0), 'call')}"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agentgauge.doctor.fetching import UnreachableError
+from agentgauge.doctor.fetching import UnreachableError, is_loopback
 from agentgauge.doctor.files import receivers_in
-from agentgauge.doctor.finding import Finding, Status, listed
+from agentgauge.doctor.finding import Finding, Status, counted, listed
 
 if TYPE_CHECKING:
     from agentgauge.doctor.fetching import Access
@@ -96,7 +97,7 @@ def target_up(prometheus: Server, program: Program | None) -> Finding:
         return prometheus.unknown(check, "Whether Prometheus scrapes the program is not known", error)
     if not ours:
         fix += " One that has just started shows its targets some seconds later."
-        return Finding(check, Status.FAIL, f"Prometheus has no target of the job {_JOB}", f"{len(targets)} targets", fix)
+        return Finding(check, Status.FAIL, f"Prometheus has no target of the job {_JOB}", counted(len(targets), "target"), fix)
     if down:
         return Finding(check, Status.FAIL, f"A target of the job {_JOB} is not up", listed(down), "Repair what it says.")
     if waiting:
@@ -113,10 +114,13 @@ def rules_loaded(prometheus: Server, names: set[str]) -> Finding:
 
     Args:
         prometheus: Where.
-        names: The alerts that the files define.
+        names: The alerts that it should have; none where nothing tells.
     """
     check = "rules-loaded"
-    fix = "Name the rule files (alerts/rules, or those of --rules) in rule_files of prometheus.yml and reload it."
+    fix = (
+        "Name the rule files (`agentgauge export DIR` writes them to DIR/alerts/rules) in rule_files of prometheus.yml and "
+        "reload it. Where some were left out on purpose, name the directory of the others with --rules."
+    )
     try:
         groups = prometheus.ask("/api/v1/rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"] if group["name"].lower().startswith(_PREFIX.lower())]
@@ -124,15 +128,18 @@ def rules_loaded(prometheus: Server, names: set[str]) -> Finding:
         alerts = {rule["name"] for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
     except _NOT_UNDERSTOOD as error:
         return prometheus.unknown(check, "Whether the rules are loaded is not known", error)
-    wanted = names or {name for name in alerts if name.startswith(_PREFIX)}
-    missing = sorted(wanted - alerts)
-    evidence = f"{len(wanted) - len(missing)} of {len(wanted)} alerts are loaded"
-    if missing or not wanted:
-        return Finding(
-            check, Status.FAIL, "Prometheus has not loaded the rules", f"{evidence}; not {listed(missing) or 'any'}", fix
-        )
+    missing = sorted(names - alerts)
+    evidence = f"{len(names) - len(missing)} of {counted(len(names), 'alert')} loaded"
+    if missing:
+        return Finding(check, Status.FAIL, "Prometheus has not loaded all the rules", f"{evidence}; not {listed(missing)}", fix)
     if bad:
         return Finding(check, Status.FAIL, "A rule fails when it is evaluated", listed(bad), "Correct what it says.")
+    if not names:
+        evidence = (
+            f"{counted(sum(name.startswith(_PREFIX) for name in alerts), 'alert')} of agentgauge loaded, and no rule files here"
+        )
+        fix = "Name the directory of the rule files with --rules."
+        return Finding(check, Status.UNKNOWN, "Whether all the rules are loaded is not known", evidence, fix)
     return Finding(check, Status.OK, "Prometheus has loaded the rules", evidence)
 
 
@@ -155,13 +162,17 @@ def receivers(alertmanager: Server) -> Finding:
         configuration = str(alertmanager.ask("/api/v2/status")["config"]["original"])
     except _NOT_UNDERSTOOD as error:
         return alertmanager.unknown("receivers", "Whether alerts reach anybody is not known", error)
-    return receivers_in(str(alertmanager.url), configuration)
+    folder = Path("/") if is_loopback(str(alertmanager.url)) else None  # it tells where its templates are, from the root on
+    return receivers_in(str(alertmanager.url), configuration, folder)
 
 
 def watchdog(prometheus: Server, alertmanager: Server) -> Finding:
     """Tell whether the alert that always fires does, up to Alertmanager where that was named."""
     check = "watchdog"
-    fix = "See docs/runbooks/AgentgaugeWatchdog.md: repair the link that is broken, from Prometheus to the receiver."
+    fix = (
+        "Wait a minute where Prometheus or Alertmanager has just started, and look again. Else see "
+        "docs/runbooks/AgentgaugeWatchdog.md: repair the link that is broken, from Prometheus to the receiver."
+    )
     try:
         if alertmanager.url is not None:
             names = [alert["labels"].get("alertname") for alert in alertmanager.ask("/api/v2/alerts")]
@@ -173,7 +184,8 @@ def watchdog(prometheus: Server, alertmanager: Server) -> Finding:
     except _NOT_UNDERSTOOD as error:
         server = prometheus if alertmanager.url is None else alertmanager
         return server.unknown(check, "Whether the watchdog fires is not known", error)
-    evidence = f"{_WATCHDOG} {'fires' if _WATCHDOG in names else 'is not among the alerts'} in {place} ({len(names)} alerts)"
+    seen = "fires" if _WATCHDOG in names else "is not among the alerts"
+    evidence = f"{_WATCHDOG} {seen} in {place} ({counted(len(names), 'alert')})"
     if _WATCHDOG not in names:
         return Finding(check, Status.FAIL, "The alert that always fires does not", evidence, fix)
     return Finding(check, Status.OK, "The alert that always fires does", evidence)

@@ -7,35 +7,41 @@ from urllib.parse import urlsplit
 
 from agentgauge.errors import ConfigurationError
 
-__all__ = ["checked_base", "with_addresses", "without_grafana"]
+__all__ = ["checked_url", "with_addresses", "without_grafana"]
 
 _RUNBOOK = re.compile(r"(\brunbook_url:\s+(?:>-\s+)?)https://\S+/docs/runbooks/(\w+)\.md(?=\s)")
 _DASHBOARD = re.compile(r"(\bdashboard_url:\s+(?:>-\s+)?)(?=/d/)")
 _GRAFANA = re.compile(r'(\{\{ define "agentgauge\.grafana" \}\})[^{]*(\{\{ end \}\})')
-_SAFE = re.compile(r"[\w.~:/@!$&()*+,;=%?\[\]{}-]+", re.ASCII)  # what YAML and Alertmanager's templates leave alone
+_SAFE = re.compile(r"[\w.~:/@!$&()*+,;=%?#\[\]-]+", re.ASCII)  # what YAML and Alertmanager's templates leave alone
 _ALERT = "{alert}"
 
 
-def checked_base(option: str, text: str | None) -> str | None:
-    """Return an address that can stand in a rule file, None for none.
+def checked_url(option: str, text: str, example: str, *, may_name_alert: bool = False) -> str:
+    """Return an address that can stand in an exported file.
 
     Args:
         option: The option that names it.
-        text: The address; in that of runbooks, ``{alert}`` stands for the name of the alert.
+        text: The address.
+        example: One that would do.
+        may_name_alert: Whether ``{alert}`` in it stands for the name of an alert. Only such an address may have ``?`` or ``#``:
+            to any other a path is added.
 
     Raises:
-        ConfigurationError: It is no such address.
+        ConfigurationError: It is no such address, or has a user's name or password.
     """
-    if text is None:
-        return None
-    plain = text.replace(_ALERT, "") if option == "--runbook-url" else text
+    is_whole = may_name_alert and _ALERT in text
+    plain = text.replace(_ALERT, "Alert") if is_whole else text
+    if "@" in re.split(r"[/?#]", plain.partition("//")[2])[0]:  # it is not shown: others may see what is printed
+        raise ConfigurationError(f"{option}: others can read the exported files; give the address without a user and password")
     try:
         parts = urlsplit(plain)
         is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         is_address = False
-    if not is_address or not _SAFE.fullmatch(plain) or "{" in plain or "}" in plain:
-        raise ConfigurationError(f"{option} {text!r}: give an address such as https://docs.example.com/runbooks")
+    is_address = is_address and bool(_SAFE.fullmatch(plain)) and not plain.endswith(":")  # for YAML, a key would end there
+    if not is_address or (not is_whole and re.search("[?#]", plain)):
+        shown = "" if "@" in text else f" {text!r}"
+        raise ConfigurationError(f"{option}{shown}: give an address such as {example}")
     return text
 
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentgauge import bundle
 from agentgauge.errors import ConfigurationError
-from agentgauge.export.addresses import checked_base, with_addresses, without_grafana
+from agentgauge.export import kubernetes
+from agentgauge.export.addresses import checked_url, with_addresses, without_grafana
 from agentgauge.export.folder import ExportError, Written, write
 from agentgauge.export.keda import PROMETHEUS_URL, Scaling
-from agentgauge.export.kubernetes import Cluster, manifests
-from agentgauge.export.shipped import shipped_files
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -69,7 +69,8 @@ def main(options: Namespace) -> int:
     """
     try:
         contents = _contents(options)
-        done = write(Path(options.folder), contents, is_forced=options.force)
+        roots = kubernetes.ROOTS if options.format == "kubernetes" else bundle.ROOTS
+        done = write(Path(options.folder), contents, roots, is_forced=options.force)
     except ConfigurationError as error:
         return _fail(error, _WRONG_USAGE)
     except ExportError as error:
@@ -79,22 +80,25 @@ def main(options: Namespace) -> int:
 
 
 def _contents(options: Namespace) -> Mapping[str, bytes]:
-    runbook_base = checked_base("--runbook-url", options.runbook_url)
-    dashboard_base = checked_base("--dashboard-url", options.dashboard_url)
+    runbook_base, dashboard_base = options.runbook_url, options.dashboard_url
+    if runbook_base is not None:
+        checked_url("--runbook-url", runbook_base, "https://docs.example.com/runbooks", may_name_alert=True)
+    if dashboard_base is not None:
+        checked_url("--dashboard-url", dashboard_base, "https://grafana.example.com")
     given = [name for name in _OF_KUBERNETES if getattr(options, name) is not None]
     if options.format != "kubernetes" and given:
         raise ConfigurationError(f"{_OF_KUBERNETES[given[0]]} works with --format kubernetes: give both")
     cluster = _cluster(options)
-    contents = dict(shipped_files())
+    contents = dict(bundle.shipped_files())
     for path, content in contents.items():
         if path.startswith("alerts/rules/"):
             contents[path] = with_addresses(content.decode(), runbook_base, dashboard_base).encode()
         elif path.startswith("alerts/templates/") and dashboard_base is not None:
             contents[path] = without_grafana(content.decode()).encode()
-    return manifests(contents, cluster) if options.format == "kubernetes" else contents
+    return kubernetes.manifests(contents, cluster) if options.format == "kubernetes" else contents
 
 
-def _cluster(options: Namespace) -> Cluster:
+def _cluster(options: Namespace) -> kubernetes.Cluster:
     scaling = None
     if options.keda is not None:
         asked = {
@@ -106,15 +110,17 @@ def _cluster(options: Namespace) -> Cluster:
         scaling = Scaling(options.keda, **{name: value for name, value in asked.items() if value is not None})
     elif lonely := [name for name in _OF_KEDA if getattr(options, name) is not None]:
         raise ConfigurationError(f"{_OF_KUBERNETES[lonely[0]]} works with --keda DEPLOYMENT: give both")
-    return Cluster(options.namespace, dict(options.label or ()), options.monitor == "service", scaling)
+    return kubernetes.Cluster(options.namespace, dict(options.label or ()), options.monitor == "service", scaling)
 
 
 def _told(options: Namespace, done: Written) -> str:
     same = f", {len(done.unchanged)} were there" if done.unchanged else ""
     lines = [f"{options.folder}: {len(done.written)} files written{same}"]
-    lines += [f"  removed, since agentgauge ships it no more: {path}" for path in done.removed]
-    lines += [f"  not shipped any more, but changed by someone, and left: {path}" for path in done.left]
+    lines += [f"  removed, since this export does not make it: {path}" for path in done.removed]
+    lines += [f"  left, though this export does not make it, since someone has changed it: {path}" for path in done.left]
     if options.format == "kubernetes":
+        if done.removed:
+            lines.append("What was applied of the removed stays in the cluster until kubectl delete takes it out")
         lines.append(f"Apply them: kubectl apply --filename {options.folder}/kubernetes (docs/export.md says what they need)")
     else:
         lines.append("Where each goes: Prometheus takes alerts/rules, Alertmanager the rest of alerts, Grafana dashboards")

@@ -1,11 +1,14 @@
-"""The folder that is exported to: what stands there is replaced only where an export wrote it and nobody has changed it."""
+"""The folder that is exported to: what stands there is replaced only where an export wrote it and nobody has changed it.
+
+Several kinds of export may share it, each under roots of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING
 from agentgauge.errors import AgentgaugeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["RECORD", "ExportError", "Written", "write"]
 
@@ -35,7 +38,7 @@ class Written:
     Attributes:
         written: What is new or was replaced, by path.
         unchanged: What was there already, as it should be.
-        removed: What an earlier export wrote and agentgauge ships no more.
+        removed: What an earlier export wrote and this one does not make.
         left: The same, but it was changed since, and was left there.
     """
 
@@ -45,12 +48,13 @@ class Written:
     left: list[str] = field(default_factory=list)
 
 
-def write(folder: Path, contents: Mapping[str, bytes], *, is_forced: bool = False) -> Written:
+def write(folder: Path, contents: Mapping[str, bytes], roots: Collection[str], *, is_forced: bool = False) -> Written:
     """Write files into a folder, all of them or, where something stands in the way, none.
 
     Args:
         folder: Where to; it is made where it is not there.
         contents: What to write, by path in the folder.
+        roots: The folders in it that are this kind of export's: elsewhere nothing is removed.
         is_forced: Replace files that no export wrote, and those that were changed since.
 
     Returns:
@@ -71,7 +75,7 @@ def write(folder: Path, contents: Mapping[str, bytes], *, is_forced: bool = Fals
                 if not is_there:
                     _replace(folder / path, content)
                 now[path] = _checksum(content)
-            for path in sorted(recorded.keys() - contents.keys()):
+            for path in sorted(path for path in recorded.keys() - contents.keys() if path.split("/")[0] in roots):
                 _remove(folder, path, recorded[path], done)
                 del now[path]
         finally:  # what was written before the disk was full is ours, too
@@ -84,11 +88,14 @@ def write(folder: Path, contents: Mapping[str, bytes], *, is_forced: bool = Fals
 
 
 def _refuse_conflicts(folder: Path, contents: Mapping[str, bytes], recorded: Mapping[str, str], *, is_forced: bool) -> None:
-    links = {str(place) for path in contents for place in _folders_of(folder, path) if place.is_symlink()}
+    above = {place for path in contents for place in _folders_of(folder, path)}
+    links = {str(place) for place in (*above, folder / RECORD) if place.is_symlink()}
     if links:
         raise ExportError(f"{_named(links)}: a link in the way, which leads out of the folder; remove it, or give another folder")
-    others = {str(place) for path in contents for place in _folders_of(folder, path) if place.exists() and not place.is_dir()}
-    others |= {str(folder / path) for path in contents if (folder / path).is_dir() and not (folder / path).is_symlink()}
+    others = {str(place) for place in above if place.exists() and not place.is_dir()}
+    others |= {
+        str(folder / path) for path in (*contents, RECORD) if (folder / path).is_dir() and not (folder / path).is_symlink()
+    }
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         others.add(str(folder))
     if others:
@@ -133,12 +140,15 @@ def _remove(folder: Path, path: str, checksum: str, done: Written) -> None:
 def _replace(file: Path, content: bytes) -> None:
     """Write a file as a whole: who reads it meanwhile sees the old one or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        new.write_bytes(content)  # no mkstemp(): its files can be read by their owner alone, and servers run as somebody else
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+    new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")  # a name that nobody can lay a link under beforehand
+    with new.open("xb") as opened:  # no mkstemp(): its files can be read by their owner alone, and servers run as somebody else
+        try:
+            opened.write(content)
+            opened.close()
+            new.replace(file)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def _recorded(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.errors import ConfigurationError
+from agentgauge.export.addresses import checked_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ PROMETHEUS_URL = "http://prometheus-operated:9090"
 _LOOK_BACK = "15m"
 _LOOK_AHEAD_SECONDS = 300
 _DEPLOYMENT = re.compile(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?")  # names of its pods, of at most 63 characters, begin with it
-_ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,7 @@ class Scaling:
             )
         if self.most_replicas < 1:
             raise ConfigurationError(f"--keda-replicas {self.most_replicas}: give the most replicas there may be, 1 or more")
-        if not _ADDRESS.fullmatch(self.prometheus_url):
-            raise ConfigurationError(
-                f"--prometheus {self.prometheus_url!r}: give an address such as http://prometheus-operated:9090"
-            )
+        checked_url("--prometheus", self.prometheus_url, PROMETHEUS_URL)
 
 
 def query(scaling: Scaling) -> str:

@@ -15,9 +15,12 @@ from agentgauge.export.keda import Scaling, scaled_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Cluster", "manifests"]
+__all__ = ["ROOTS", "Cluster", "manifests"]
 
 _FOLDER = "kubernetes"
+ROOTS = frozenset({_FOLDER})
+"""The folder that all of them lie in."""
+
 _SELECTED = {"agentgauge": "enabled"}
 _SECRET = {"name": "agentgauge-metrics", "key": "token"}
 _PORT = "metrics"

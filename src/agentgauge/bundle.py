@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
-__all__ = ["shipped_files"]
+__all__ = ["ROOTS", "shipped_files"]
 
-_CHECKOUT = Path(__file__).resolve().parents[3]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _SHIPPED = (
     ("dashboards", ".json", False),
     ("dashboards/provisioning", "", True),
@@ -24,6 +24,9 @@ _SHIPPED = (
     ("docs/runbooks", ".md", False),
 )
 """Folder, how a name ends, whether folders in it count. The wheel has the same: ``[tool.hatch.build.targets.wheel]``."""
+
+ROOTS = frozenset(folder.split("/")[0] for folder, _, _ in _SHIPPED)
+"""The folders that all of it lies in."""
 
 
 def shipped_files() -> Mapping[str, bytes]:
