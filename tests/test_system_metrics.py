@@ -199,7 +199,7 @@ def test_a_collector_that_raises_costs_itself_and_is_counted(manager, contained,
 
     assert {"load", "after"} <= set(manager.get_current_metrics())
     assert manager.get_performance_summary().collectors == {"machine": True, "broken": False, "after": True}
-    assert contained["collector_broken"] == 1
+    assert contained["collector_broken"] >= 1  # the summary reads anew where a second has passed
 
 
 def test_a_collector_that_gives_what_is_no_reading_costs_itself(manager, contained):
@@ -377,8 +377,10 @@ def test_the_history_is_bounded_by_age_by_count_and_by_series(clock):
     machine.readings = {f"m{number}": 1.0 for number in range(100)}
     clock.advance(95)
     assert len(manager.get_current_metrics()) == 8
-    assert manager.get_performance_summary().series_left_out > 90
-    assert [point.timestamp for point in manager.get_metric_history("load")] == [1050]
+    summary = manager.get_performance_summary()
+    assert summary.series_left_out > 90
+    assert len(summary.metrics) == 8
+    assert manager.get_metric_history("load") == (), "read the longest ago"
     asyncio.run(manager.stop_collection())
 
 
@@ -392,7 +394,7 @@ def test_the_history_is_bounded_by_age_by_count_and_by_series(clock):
         ({"collector_timeout_seconds": 0}, r"collector_timeout_seconds=0: give a number of seconds"),
         ({"registry": 3}, r"registry=3: give a CollectorRegistry"),
         ({"collectors": ("hosts",)}, r"collectors: 'hosts' is unknown; give any of"),
-        ({"thresholds": [0.9]}, r"0.9 is no Threshold; write Threshold\("),
+        ({"thresholds": [0.9]}, r"thresholds: 0.9 is no Threshold; write Threshold\("),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_fix(arguments, message):

@@ -1,4 +1,4 @@
-"""Locks that a fork waits for: what they guard must not be cut in two, since the child has no thread to go on with it."""
+"""Forks: locks that they wait for, since the child has no thread to go on with what they guard, and how to notice one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["LOADING", "ForkGate", "load"]
+__all__ = ["LOADING", "ForkGate", "load", "process_mark"]
 
 _FORK_WAIT_SECONDS = 1.0
+
+_forks = 0  # between the first process that loaded this and the one that asks
+
+
+def process_mark() -> tuple[int, int]:
+    """Tell this process from its ancestors: in another pid namespace a child may have the very id of its parent.
+
+    Returns:
+        How many forks it is away from where this was first loaded, and its id, for forks that Python does not know of.
+    """
+    return _forks, os.getpid()
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - there is one of each process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)  # first of all: what others do there may ask
 
 
 class ForkGate:
     """A re-entrant lock that forks wait for, for up to a second, and that is new in every child.
+
+    A fork that waited in vain is the last that waits, until one finds the lock free: what it guards hangs, in a driver perhaps.
 
     Attributes:
         lock: To hold in a ``with``. No signal handler can come between its being taken and the block, as it could in an
@@ -41,9 +63,10 @@ class ForkGate:
 
     def _renew(self) -> None:
         self.lock = threading.RLock()
+        self._is_stuck = False
 
     def _hold(self) -> None:
-        self.lock.acquire(timeout=_FORK_WAIT_SECONDS)
+        self._is_stuck = not self.lock.acquire(timeout=0 if self._is_stuck else _FORK_WAIT_SECONDS)
 
 
 LOADING = ForkGate()

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
-from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
-from agentgauge.fork_gate import LOADING, ForkGate
+from agentgauge.fork_gate import LOADING, ForkGate, process_mark
 from agentgauge.prices import Prices, read_table
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
 from agentgauge.recording.fork_guard import guard
-from agentgauge.targets import DEFAULT_THRESHOLDS, Budget, Threshold
+from agentgauge.recording.points import clean_label
+from agentgauge.targets import DEFAULT_THRESHOLDS, Budget, Threshold, require_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client.registry import Collector
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Monitor", "start", "stop"]
 
 _REGISTRY_SECONDS = 1.0
+_T = TypeVar("_T")
 
 
 class Monitor:
@@ -45,7 +45,6 @@ class Monitor:
         registry: Where its series are.
         thresholds: The limits on readings that it exports.
         budgets: What LM calls may cost, as it exports it.
-        process_id: The process that it serves.
         preset: The settings that ``agentgauge run`` was given, where that started it for a program that knows nothing of it; what
             the program itself asks of ``start()`` is done then, but for these. None where the program started it.
     """
@@ -61,7 +60,7 @@ class Monitor:
         self.registry = registry
         self.thresholds = thresholds
         self.budgets = budgets
-        self.process_id = os.getpid()
+        self._mark = process_mark()
         self.preset: Mapping[str, Any] | None = None
         self._url: str | None = None
         self._is_stopped = False
@@ -70,12 +69,17 @@ class Monitor:
         self._services = ExitStack()  # ports and threads: what a forked child does not have
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child, and what runs is its parent's."""
+        return self._mark != process_mark()
+
+    @property
     def url(self) -> str | None:
         """Where Prometheus finds ``/metrics``; None where this process serves nothing.
 
         That is: the server is switched off, everything is disabled, a sibling process has the port, or this is a forked child.
         """
-        return self._url if self.process_id == os.getpid() else None
+        return None if self.is_inherited else self._url
 
     def run(self) -> None:
         """Bind the port, then start everything; give it all back where a part cannot start."""
@@ -170,7 +174,7 @@ class Monitor:
         """
         with _gate.lock:
             self._is_stopped = True
-            if not self._is_changing or self.process_id != os.getpid():
+            if not self._is_changing or self.is_inherited:
                 self._give_back()
 
     def _give_back(self) -> None:
@@ -178,7 +182,7 @@ class Monitor:
         self._is_changing = True
         try:
             self._url = None
-            if self.process_id == os.getpid():
+            if not self.is_inherited:
                 with contain_internal_errors("stop"):
                     self._services.close()
             # In a thread, since where a signal handler calls stop() this one may hold a registry's lock, which is not re-entrant:
@@ -248,9 +252,9 @@ def start(
             parts = {"registry": registry, "thresholds": thresholds, "budgets": budgets}
             given = {name for name, value in (settings | parts).items() if value is not None}
             different = _different(_running, given, _settings(config, registry, limits, spendable))
-            if _running.process_id == os.getpid() and not different:
+            if not _running.is_inherited and not different:
                 return _running
-            if _running.process_id == os.getpid() and _running.preset is None:
+            if not _running.is_inherited and _running.preset is None:
                 raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
             _running.stop()
         monitor = Monitor(config, REGISTRY if registry is None else registry, limits, spendable)
@@ -276,48 +280,37 @@ def _restore_price(recorder: Recorder, price: Callable[[Spending], float | None]
         recorder.spendings.price = price
 
 
-def _checked(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
-    if not isinstance(thresholds, Iterable):
-        raise ConfigurationError(
-            f"thresholds={thresholds!r}: give a list, such as [Threshold('system_memory_utilization_ratio', 0.9)]"
-        )
-    limits = tuple(thresholds)
+def _checked(thresholds: object) -> tuple[Threshold, ...]:
+    limits = require_list("thresholds", thresholds, Threshold, "Threshold('system_memory_utilization_ratio', 0.9)")
     for limit in limits:
-        if not isinstance(limit, Threshold):
-            raise ConfigurationError(
-                f"thresholds: {limit!r} is no Threshold; write Threshold('system_memory_utilization_ratio', 0.9)"
-            )
         if not limit.is_exact:
             raise ConfigurationError(
                 f"thresholds: the one on {limit.metric} has labels or per_second, which rules cannot obey; give it to a "
                 "SystemMetricsManager, which can"
             )
     named = [(limit.metric, limit.severity, limit.operator) for limit in limits]
-    for name in named:
-        if named.count(name) > 1:
-            raise ConfigurationError(f"thresholds: {name} is given twice; keep one value for a metric, severity and operator")
-    return limits
+    return _once("thresholds", limits, named, "value for a metric, severity and operator")
 
 
-def _checked_budgets(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
-    if not isinstance(budgets, Iterable):
-        raise ConfigurationError(f"budgets={budgets!r}: give a list, such as [Budget(20, 'day')]")
-    checked = tuple(budgets)
-    for budget in checked:
-        if not isinstance(budget, Budget):
-            raise ConfigurationError(f"budgets: {budget!r} is no Budget; write Budget(20, 'day')")
-    named = [(budget.agent, budget.period) for budget in checked]
-    for name in named:
-        if named.count(name) > 1:
-            raise ConfigurationError(f"budgets: {name} is given twice; keep one for an agent and period")
-    return checked
+def _checked_budgets(budgets: object) -> tuple[Budget, ...]:
+    checked = require_list("budgets", budgets, Budget, "Budget(20, 'day')")
+    # by the label that the agent's calls have: two of one label would spoil the page
+    named = [(budget.agent and clean_label(budget.agent), budget.period) for budget in checked]
+    return _once("budgets", checked, named, "for an agent and period")
+
+
+def _once(setting: str, values: tuple[_T, ...], names: Sequence[object], kept: str) -> tuple[_T, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"{setting}: {name} is given twice; keep one {kept}")
+    return values
 
 
 def _with_preset(running: Monitor, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Let the options of ``agentgauge run`` hold; in a forked child, which may want a port of its own, for what is not given."""
     given = {name: value for name, value in settings.items() if value is not None}
     preset = running.preset or {}
-    return {**given, **preset} if running.process_id == os.getpid() else {**preset, **given}
+    return {**preset, **given} if running.is_inherited else {**given, **preset}
 
 
 def _different(running: Monitor, given: set[str], asked: Mapping[str, object]) -> list[str]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-import os
 import types
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
@@ -31,7 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from agentgauge.config import is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors, is_fault_of_ours, report_internal_error
-from agentgauge.fork_gate import load
+from agentgauge.fork_gate import load, process_mark
 from agentgauge.recording.call import leave_agent
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.points import clean_label
@@ -175,13 +174,13 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 class _Carried(Generic[P, R]):
     """A function, and where it was given away; to whoever asks, it is called and documented as the function is."""
 
-    __slots__ = ("__dict__", "__weakref__", "_carrier", "_context", "_process_id", "function")
+    __slots__ = ("__dict__", "__weakref__", "_carrier", "_context", "_process_mark", "function")
 
     def __init__(self, function: Callable[P, R], context: Context | None, carrier: MutableMapping[str, str] | None) -> None:
         self.function = function
         self._context = context
         self._carrier = carrier
-        self._process_id = os.getpid()
+        self._process_mark = process_mark()
         # Of an object with a __call__, the attributes are its own state.
         functools.update_wrapper(self, function, updated=("__dict__",) if inspect.isroutine(function) else ())
 
@@ -207,7 +206,7 @@ class _Carried(Generic[P, R]):
 
     def _context_here(self) -> Context | None:
         """Return the context, None in another process: a forked child has it, but with calls that are the parent's."""
-        return None if self._context is None or self._process_id != os.getpid() else self._context.copy()
+        return None if self._context is None or self._process_mark != process_mark() else self._context.copy()
 
     def _filled_carrier(self) -> MutableMapping[str, str]:
         if self._carrier is None:

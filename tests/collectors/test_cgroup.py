@@ -86,6 +86,14 @@ def test_names_may_hold_spaces_colons_and_bytes_of_any_kind(tmp_path):
     assert find(kernel).folders == (own, own.parent, point)
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_names_may_hold_what_only_python_takes_for_a_line_break(tmp_path, odd):
+    kernel = FakeKernel(tmp_path / f"c{odd}d", f"0::/a{odd}b")
+    point = kernel.mount(at=f"group{odd}s")
+    own = kernel.group(point / f"a{odd}b")
+    assert find(kernel).folders == (own, point)
+
+
 @pytest.mark.parametrize(
     ("membership", "root"),
     [

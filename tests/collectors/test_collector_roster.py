@@ -4,7 +4,9 @@ import gc
 import importlib.util
 import re
 import subprocess
+import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,13 @@ def test_nothing_is_exported_twice_beside_prometheus_clients_own_collectors(buil
     names = family_names(page.decode())
     assert sorted(names) == sorted(set(names))
     assert {"process_cpu_seconds_total", "python_gc_collections_total", "process_threads"} <= set(names)
+
+
+def test_a_stub_in_the_gpu_packages_place_is_no_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", types.ModuleType("pynvml"))  # as tests of programs make them: without a __spec__
+    assert roster.default_names() == ("host", "process", "container")
+    with pytest.raises(ConfigurationError, match="nvidia-ml-py"):
+        build(Config(collectors=("gpu",)), CollectorRegistry())
 
 
 def test_a_family_that_the_program_declared_itself_stays_its_own(build_into):

@@ -8,7 +8,6 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentgauge import catalogue
+from agentgauge.collectors import container
 from agentgauge.collectors.container import ContainerCollector
 from agentgauge.errors import contained_errors
 
@@ -37,7 +37,7 @@ def no_fault_of_ours():
 @pytest.fixture
 def host(monkeypatch):
     """A host whose memory and CPUs are known."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=HOST_MEMORY, available=HOST_AVAILABLE))
+    monkeypatch.setattr(container, "read_capacity", lambda: (HOST_MEMORY, HOST_AVAILABLE))
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: HOST_CPUS)
 
 
@@ -375,13 +375,21 @@ def test_a_host_that_does_not_tell_its_memory_leaves_the_containers_limit(tmp_pa
     def refuse():
         raise psutil.AccessDenied
 
-    monkeypatch.setattr(psutil, "virtual_memory", refuse)
+    monkeypatch.setattr(container, "read_capacity", refuse)
     values = read_once(build_v2(tmp_path / "limited", FACTS)[0])
     assert memory_limit(values) == {"cgroup_v2": 8000}
     assert ("container_memory_available_bytes",) not in values
     values = read_once(build_v2(tmp_path / "unlimited", {})[0])
     assert memory_limit(values) == {}
     assert values["container_memory_usage_bytes",] == 1000
+
+
+def test_what_a_host_tells_of_its_memory_costs_the_program_no_warning(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemFree: 500 kB\n")  # as some sandboxes tell; psutil warns of it
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    values = read_once(FakeKernel(tmp_path / "none"))
+    assert memory_limit(values) == {"host": 1000 * 1024}
+    assert ("container_memory_available_bytes",) not in values
 
 
 MEMORY_LIMITS = st.one_of(st.integers(0, 3 * HOST_MEMORY), st.just("max"), st.sampled_from(["", "bogus", None]))
@@ -421,7 +429,7 @@ def set_limit(folder, build, memory, quota):
 @given(levels=st.lists(st.tuples(MEMORY_LIMITS, QUOTAS), min_size=1, max_size=5))
 def test_no_limit_is_ever_larger_than_that_of_any_group_above_or_the_host(build, levels):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=HOST_MEMORY, available=HOST_AVAILABLE))
+        patch.setattr(container, "read_capacity", lambda: (HOST_MEMORY, HOST_AVAILABLE))
         patch.setattr(psutil, "cpu_count", lambda logical=True: HOST_CPUS)
         kernel, groups = build(Path(folder), *({} for _ in levels))
         for group, (memory, quota) in zip(groups, levels, strict=True):
@@ -444,7 +452,7 @@ def test_no_limit_is_ever_larger_than_that_of_any_group_above_or_the_host(build,
 @given(levels=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000), st.integers(0, 12_000)), min_size=1, max_size=4))
 def test_headroom_is_never_more_than_any_limit_leaves(build, levels):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=HOST_MEMORY, available=HOST_AVAILABLE))
+        patch.setattr(container, "read_capacity", lambda: (HOST_MEMORY, HOST_AVAILABLE))
         facts = [{"memory": memory, "inactive": inactive, "limit": limit} for memory, inactive, limit in levels]
         kernel, _ = build(Path(folder), *facts)
         rooms = [max(0, limit - max(0, memory - inactive)) for memory, inactive, limit in levels]

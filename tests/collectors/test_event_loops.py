@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import subprocess
@@ -423,6 +424,77 @@ def test_a_forked_child_does_not_wait_for_the_loop_of_its_parent(clock, is_in_th
     os.close(writer)
     with os.fdopen(reader) as file:
         assert file.read() == "(None, 1, None)"
+
+
+def test_a_look_at_very_many_frames_goes_on_at_the_next_probes_until_every_thread_has_had_its_turn(loops, clock, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_LOOK_FRAMES", 100)
+    release = threading.Event()
+
+    def deep(frames):
+        if frames:
+            deep(frames - 1)
+        else:
+            release.wait()
+
+    with contextlib.ExitStack() as ends:
+        threads = [threading.Thread(target=deep, args=(30,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+            ends.callback(thread.join)
+        ends.callback(release.set)
+        looked_at = []
+        look = module._find_loop
+        monkeypatch.setattr(module, "_find_loop", lambda *args: looked_at.append((found := look(*args))[1]) or found)
+        wait_until(lambda: all(thread.is_alive() for thread in threads))
+        with Running():
+            probes = 0
+            while not loops._watched:
+                del looked_at[:]
+                loops.probe(clock())
+                probes += 1
+                assert sum(looked_at) < 100 + 256
+                assert probes < 30
+        assert not loops._without or loops._without <= {thread.ident for thread in threading.enumerate()}
+
+
+def test_what_other_threads_leave_during_a_look_does_not_end_in_this_one():
+    """A loop's own function that is called while frames are held lets the other thread go on and leave its frame to us."""
+    ended_in = []
+
+    class Guard:
+        def __del__(self):
+            ended_in.append(threading.current_thread().name)
+
+    entered, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def request():
+        guard = Guard()
+        entered.set()
+        leave.wait()
+        return guard is None
+
+    def work():
+        request()
+        left.set()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def is_running(self):
+            if threading.current_thread().name == "sampler" and not left.is_set():
+                leave.set()
+                left.wait(10)
+            return super().is_running()
+
+    worker = threading.Thread(target=work, name="worker")
+    with Running(Loop):
+        worker.start()  # after the loop: stacks are looked at from the oldest thread on
+        entered.wait()
+        loops = EventLoops()
+        sampler = threading.Thread(target=lambda: loops.probe(time.perf_counter()), name="sampler")
+        sampler.start()
+        sampler.join()
+        worker.join()
+    assert left.is_set()
+    assert ended_in == ["worker"]
 
 
 def test_a_look_at_many_threads_is_cheap():

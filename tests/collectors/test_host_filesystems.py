@@ -50,6 +50,27 @@ def test_space_is_told_by_states_that_add_up_and_the_share_is_that_of_df(fake_ho
     }
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\\999"])
+def test_a_mount_point_of_any_name_is_read_and_costs_no_other(fake_host, tmp_path, odd):
+    place = tmp_path / f"a{odd}b"
+    place.mkdir()
+    fake_host.mount(("/dev/sda1", "/", "ext4"), ("/dev/sda2", place, "ext4"))
+    space = Space(total=10, used=5, free=5, inodes=0, inodes_free=0)
+    assert {mountpoint for _, mountpoint, _ in measured(read(lambda mount: space))} == {"/", str(place)}
+
+
+def test_a_line_that_is_cut_short_costs_no_other_mount(fake_host):
+    fake_host.write("self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /da")
+    space = Space(total=10, used=5, free=5, inodes=0, inodes_free=0)
+    assert measured(read(lambda mount: space)) == {("/dev/sda1", "/", "ext4")}
+
+
+def test_what_is_mounted_from_none_is_read_at_each_mount_point(fake_host, places):
+    fake_host.mount(("none", "/", "9p"), ("none", places / "data", "9p"))
+    space = Space(total=10, used=5, free=5, inodes=0, inodes_free=0)
+    assert measured(read(lambda mount: space)) == {("", "/", "9p"), ("", str(places / "data"), "9p")}
+
+
 def test_a_file_system_that_counts_no_inodes_has_none_rather_than_zero(fake_host, places):
     fake_host.mount(("/dev/sda1", places / "data", "xfs"))
     values = read(lambda mount: Space(total=10, used=5, free=5, inodes=0, inodes_free=0))

@@ -133,10 +133,25 @@ def test_a_mount_that_answers_again_is_taken_back(probe, servers):
 def test_an_answer_that_comes_late_is_not_shown(probe, servers):
     servers.kill("b")
     answers = probe.ask(mounts("a", "b"))
-    left = probe._hung["b"]
+    left = probe._hung["b", ""]
     servers.revive("b")
     assert devices(answers) == ["a"]
-    assert list(left.answers) == ["a"]  # nothing is written to what the scrape may be reading
+    assert list(left.answers) == [("a", "")]  # nothing is written to what the scrape may be reading
+
+
+def test_mounts_that_name_no_device_are_each_asked_and_left_alone_for_themselves(servers):
+    servers.kill("hanging")
+    asked = []
+
+    def ask(mount):
+        asked.append(mount.mountpoint)
+        return servers(Mount("hanging" if mount.mountpoint == "/b" else "", mount.mountpoint, mount.kind))
+
+    probe = MountProbe(ask, patience_seconds=0.1)
+    nameless = [Mount("", place, "9p") for place in ("/a", "/b", "/c", "/a")]
+    for _ in range(2):
+        assert [mount.mountpoint for mount, _ in probe.ask(nameless)] == ["/a", "/c"]
+    assert asked == ["/a", "/b", "/c", "/a", "/c"]
 
 
 def test_several_that_hang_cost_a_thread_each_and_no_answer_of_the_others(probe, servers):

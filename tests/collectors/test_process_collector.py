@@ -99,9 +99,9 @@ def test_threads_are_those_that_the_kernel_counts(build):
 
 
 @pytest.mark.parametrize("has_folder_size", [True, False])
-def test_open_descriptors_follow_the_files_that_are_opened(monkeypatch, tmp_path, has_folder_size, build):
+def test_open_descriptors_follow_the_files_that_are_opened(monkeypatch, has_folder_size, build):
     if not has_folder_size:
-        monkeypatch.setattr("agentgauge.collectors.process._DESCRIPTORS", tmp_path / "missing")
+        monkeypatch.setattr("agentgauge.collectors.own_process._size_of_descriptor_folder", lambda: 0)
     collector = build()
     before = read(collector)["process_open_fds",]
     with contextlib.ExitStack() as files:
@@ -112,7 +112,7 @@ def test_open_descriptors_follow_the_files_that_are_opened(monkeypatch, tmp_path
 
     assert during == before + 40
     assert listed - 1 <= during <= listed
-    assert collector._has_cheap_descriptor_count in {has_folder_size, False}
+    assert collector._process._has_cheap_descriptor_count in {has_folder_size, False}
 
 
 def test_context_switches_of_all_threads_count(build):
@@ -172,9 +172,9 @@ async def test_a_family_that_somebody_owns_is_left_to_its_owner(family, attribut
 # --- disks and unique memory ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_to_a_disk_counts(build, monkeypatch):
-    counters = psutil.Process().io_counters()
-    monkeypatch.setattr(psutil.Process, "io_counters", lambda self: counters._replace(read_bytes=4096, write_bytes=8192))
+def test_what_is_written_to_a_disk_counts(build, monkeypatch, tmp_path):
+    (tmp_path / "io").write_text("rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 7\n")
+    monkeypatch.setattr("agentgauge.collectors.own_process._SELF", str(tmp_path))
     values = read(build())
     assert values["process_disk_io_bytes_total", "read"] == 4096
     assert values["process_disk_io_bytes_total", "write"] == 8192
@@ -196,7 +196,7 @@ def test_what_the_system_refuses_is_missing_and_the_rest_is_there(build, monkeyp
     def refuse(self):
         raise error
 
-    monkeypatch.setattr(psutil.Process, "io_counters", refuse)
+    monkeypatch.setattr("agentgauge.collectors.own_process.OwnProcess.read_disk_io", refuse)
     monkeypatch.setattr("agentgauge.collectors.children.Children.read", refuse)
     found = families(build())
     assert "process_disk_io_bytes_total" not in found
@@ -255,12 +255,12 @@ def test_a_forked_child_is_read_as_itself_and_watched_from_its_first_reading_on(
     process_id = os.fork()
     if process_id == 0:
         try:
-            names = [thread.name for thread in threading.enumerate()]
+            names = [thread.name for thread in threading.enumerate() if not thread.name.startswith("Otel")]
             before = read(collector)["python_gc_pause_seconds_count", "2"]
             gc.collect()
             after = read(collector)["python_gc_pause_seconds_count", "2"]
-            names += [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-            os.write(writer, repr((names, before, after, collector._process.pid == os.getpid())).encode())
+            names += [thread.name for thread in threading.enumerate() if thread.name.startswith("agentgauge")]
+            os.write(writer, repr((names, before, after, collector._children._process_id == os.getpid())).encode())
         except BaseException as error:
             os.write(writer, repr(error).encode())
         finally:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+import agentgauge
 from agentgauge import Threshold
 from agentgauge.collectors.targets import TargetsCollector
+from agentgauge.errors import ConfigurationError
+from agentgauge.recording.points import clean_label
+from agentgauge.targets import Budget
 
 
 def labels_of(attributes):
@@ -38,3 +44,22 @@ def test_thresholds_are_series():
 )
 def test_any_attribute_becomes_a_valid_label(attributes, labels):
     assert labels_of(attributes) == [labels]
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "caf\udce9", "planner"])
+def test_a_budget_has_its_agent_by_the_very_label_that_the_agents_calls_have(name):
+    registry = CollectorRegistry()
+    registry.register(TargetsCollector((), {}, [Budget(5, agent=name), Budget(20)]))
+    page = generate_latest(registry).decode()
+    budgets = {
+        sample.labels["gen_ai_agent_name"]: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert budgets == {clean_label(name): 5, "": 20}
+
+
+def test_budgets_of_agents_that_have_one_label_are_one_too_many():
+    budgets = [Budget(5, agent="a" * 201), Budget(6, agent="a" * 202)]
+    with pytest.raises(ConfigurationError, match=re.escape("is given twice")):
+        agentgauge.start(registry=CollectorRegistry(), is_server_enabled=False, collectors=(), budgets=budgets)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentgauge.collectors.readings import read_file
+from agentgauge.collectors.readings import read_file, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +31,6 @@ __all__ = [
     "unless_unlimited",
 ]
 
-_ESCAPE = re.compile(r"\\([0-7]{3})")
 _LARGEST_DIGITS = 20  # of a 64-bit number
 _UNLIMITED = 2**62  # version 1 says the largest number of whole pages, which depends on their size
 
@@ -105,7 +103,7 @@ class Cgroups:
         if self._membership is None:
             return None
         paths: dict[str, str] = {}
-        for line in self._membership.splitlines():
+        for line in filter(None, self._membership.split("\n")):  # a name may hold what else str.splitlines() splits at
             number, *rest = line.split(":", 2)
             if not number.isdigit() or len(rest) != 2 or not rest[1].startswith("/"):  # noqa: PLR2004 - controllers, path
                 return None
@@ -147,7 +145,7 @@ def _read_membership(file: Path) -> str | None:
 
 
 def _read_mounts(file: Path) -> Iterator[_Mount]:
-    for line in (_read(file) or "").splitlines():
+    for line in (_read(file) or "").split("\n"):
         if " - cgroup" not in line:  # there may be thousands
             continue
         before, _, after = line.partition(" - ")
@@ -155,11 +153,7 @@ def _read_mounts(file: Path) -> Iterator[_Mount]:
         if len(fields) < 6 or len(kinds) < 3 or kinds[0] not in {"cgroup", "cgroup2"}:  # noqa: PLR2004 - as proc(5) has it
             continue
         controllers = None if kinds[0] == "cgroup2" else frozenset(kinds[2].split(","))
-        yield _Mount(_parts(_unescape(fields[3])), Path(_unescape(fields[4])), controllers)
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
+        yield _Mount(_parts(unescape(fields[3])), Path(unescape(fields[4])), controllers)
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -183,7 +177,7 @@ def read_number(file: Path) -> float | None:
 
 def read_fields(file: Path, *names: str) -> dict[str, float]:
     """Read the lines ``name count`` of a file that have these names; what is no such line is left out."""
-    pairs = (line.partition(" ") for line in (_read(file) or "").splitlines())
+    pairs = (line.partition(" ") for line in (_read(file) or "").split("\n"))
     numbers = ((name, _as_number(count)) for name, _, count in pairs if name in names)
     return {name: number for name, number in numbers if number is not None}
 

@@ -113,12 +113,13 @@ class Children:
     """Reads the processes below one.
 
     Args:
-        process_id: That one.
+        process_id: That one; None for this one.
         proc: Where /proc is.
     """
 
-    def __init__(self, process_id: int, proc: str = "/proc") -> None:
-        self._process_id = process_id
+    def __init__(self, process_id: int | None = None, proc: str = "/proc") -> None:
+        self._is_own = process_id in {None, os.getpid()}
+        self._process_id = process_id = _own_id(proc) if process_id is None else process_id
         self._proc = proc
         self._ledger = CpuLedger()
         self._has_lists = os.path.exists(f"{proc}/{process_id}/task/{process_id}/children")  # noqa: PTH110 - as all paths here
@@ -149,7 +150,7 @@ class Children:
         yield Reading(machine.PROCESS_CHILDREN_THREADS, sum(process.threads for process in alive), {})
 
     def _may_have_children(self) -> bool:
-        if self._process_id != os.getpid():
+        if not self._is_own:
             return True
         try:  # one call that changes nothing, where the lists of many threads would be read for nothing
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -209,6 +210,14 @@ class Children:
         for parent_id in waiting:
             waiting += children.get(parent_id, [])
         yield from waiting[1:]
+
+
+def _own_id(proc: str) -> int:
+    """Find the number of this process by ``/proc``, which may be another pid namespace's."""
+    try:
+        return int(os.readlink(f"{proc}/self"))  # noqa: PTH115 - as all paths here
+    except OSError:
+        return os.getpid()
 
 
 def _read(path: str) -> bytes:

@@ -25,6 +25,7 @@ from agentgauge.collectors.cgroup import (
     smallest,
     unless_unlimited,
 )
+from agentgauge.collectors.host_memory import read_capacity
 from agentgauge.collectors.readings import Reading, Utilization, gather
 
 if TYPE_CHECKING:
@@ -203,10 +204,9 @@ def _limit_beyond_sight(hierarchy: Hierarchy) -> float:
 
 def _host_memory() -> tuple[float | None, float | None]:
     try:
-        memory = psutil.virtual_memory()
+        return read_capacity()
     except (OSError, psutil.Error, NotImplementedError):  # which is no reason to be silent on the container's own
         return None, None
-    return memory.total, memory.available
 
 
 def _working_set(folder: Path, files: _Memory) -> float | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["EventLoops"]
 
 _MOST_LOOPS = 64
+_MOST_LOOK_FRAMES = 2000  # a millisecond or so; the other threads have their turn at the next probes
 _DEEPEST_LOOK_FRAMES = 256  # a loop under more is found when it has come back from there
 
 
@@ -87,6 +88,7 @@ class EventLoops:
         self._watched: dict[int, _Watched] = {}
         self._lag = Histogram(machine.EVENT_LOOP_LAG, {})
         self._has_seen_loop = False
+        self._without: set[int] = set()
         self._settling = threading.Lock()  # never waited for
 
     def probe(self, due: float) -> None:
@@ -104,7 +106,7 @@ class EventLoops:
         if not _has_gil():
             return
         known = {getattr(watched.reference(), "_thread_id", None) for watched in self._watched.values()}
-        for loop in _find_running_loops(known):
+        for loop in _find_running_loops(known, self._without):
             if id(loop) not in self._watched and len(self._watched) < _MOST_LOOPS:
                 self._has_seen_loop = True
                 self._watched[id(loop)] = watched = _Watched(loop, self._clock)
@@ -145,33 +147,53 @@ def _has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
-def _find_running_loops(known_threads: set[int | None]) -> Iterator[AbstractEventLoop]:
+def _find_running_loops(known_threads: set[int | None], without: set[int]) -> list[AbstractEventLoop]:
+    """Find loops in threads, a bounded part of them at a time.
+
+    Args:
+        known_threads: Those whose loops are known.
+        without: Those that were found to run none since all were looked at; kept up here.
+    """
     asyncio = sys.modules.get("asyncio")
     base, runners = sys.modules.get("asyncio.base_events"), sys.modules.get("asyncio.runners")
     if asyncio is None or base is None or runners is None:
-        return
+        return []
     codes = (base.BaseEventLoop.run_forever.__code__, runners.Runner.run.__code__)
+    # What other threads leave meanwhile would end in this one: no function that may give the GIL away is called until all frames
+    # are let go.
+    found = []
+    looked_at = 0
     frames = sys._current_frames()  # noqa: SLF001 - documented; there is no other way to see what runs in another thread
-    while frames:
+    for thread in without.union(known_threads):
+        frames.pop(thread, None)  # type: ignore[arg-type] # of a loop that knows no thread it is None
+    while frames and looked_at < _MOST_LOOK_FRAMES:
         thread, frame = frames.popitem()
-        loop = None if thread in known_threads else _find_loop(frame, codes, _DEEPEST_LOOK_FRAMES)
-        del frame  # what the other thread leaves meanwhile must not end here
-        if loop is not None and loop.is_running() and loop not in _inherited:
-            yield loop
-        del loop
+        loop, depth = _find_loop(frame, codes, _DEEPEST_LOOK_FRAMES)
+        del frame
+        looked_at += depth
+        if loop is None:
+            without.add(thread)
+        else:
+            found.append(loop)
+    if not frames:
+        without.clear()
+    del frames
+    return [loop for loop in found if loop.is_running() and loop not in _inherited]
 
 
-def _find_loop(top: FrameType, codes: tuple[CodeType, CodeType], depth: int) -> AbstractEventLoop | None:
+def _find_loop(top: FrameType, codes: tuple[CodeType, CodeType], depth: int) -> tuple[AbstractEventLoop | None, int]:
+    """Find the loop that a stack runs, and tell how many frames were looked at."""
     run_forever, run = codes
     frame: FrameType | None = top
-    while frame is not None and depth:
+    looked_at = 0
+    while frame is not None and looked_at < depth:
+        looked_at += 1
         code = frame.f_code
         if code is run_forever or code is run:  # no other frame's variables are looked at: that could prolong their lives
             found: Any = frame.f_locals.get("self")
-            return found if code is run_forever else getattr(found, "_loop", None)
+            return (found if code is run_forever else getattr(found, "_loop", None)), looked_at
         frame = frame.f_back
-        depth -= 1
-    return None
+    return None, looked_at
 
 
 _inherited: weakref.WeakSet[AbstractEventLoop] = weakref.WeakSet()
@@ -182,7 +204,7 @@ def _note_inherited_loop() -> None:
     base, runners = sys.modules.get("asyncio.base_events"), sys.modules.get("asyncio.runners")
     if base is not None and runners is not None:
         codes = (base.BaseEventLoop.run_forever.__code__, runners.Runner.run.__code__)
-        loop = _find_loop(sys._getframe(), codes, sys.maxsize)  # noqa: SLF001 - the stack that was forked
+        loop, _ = _find_loop(sys._getframe(), codes, sys.maxsize)  # noqa: SLF001 - the stack that was forked
         if loop is not None:
             _inherited.add(loop)
 

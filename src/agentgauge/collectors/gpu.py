@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.catalogue import machine
 from agentgauge.collectors.readings import Reading, gather
-from agentgauge.fork_gate import ForkGate, load
+from agentgauge.fork_gate import ForkGate, load, process_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,14 +53,14 @@ class GpuCollector:
         self._attach()
 
     def _attach(self) -> None:
-        self._process = os.getpid()
+        self._process = process_mark()
         self._nvml: Any = None
         self._next_start = self._clock()
 
     def collect(self) -> list[Metric]:
         """Take all readings; what a GPU does not support, and a GPU that is lost, is absent."""
         with _driver.lock:
-            if self._process != os.getpid():  # the child starts the library anew, and never ends what its parent started
+            if self._process != process_mark():  # the child starts the library anew, and never ends what its parent started
                 self._attach()
             return gather("collector_gpu", (self._read,))
 
@@ -70,7 +69,7 @@ class GpuCollector:
         self._is_closed = True
         if _driver.acquire(_CLOSE_SECONDS):
             try:
-                if self._process == os.getpid():
+                if self._process == process_mark():
                     self._stop()
             finally:
                 _driver.release()

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentgauge.collectors.host_cpu import Cpus, read_cores, read_load
-from agentgauge.collectors.host_devices import read_disks, read_network
+from agentgauge.collectors.host_devices import read_disks
 from agentgauge.collectors.host_filesystems import read_filesystems
 from agentgauge.collectors.host_kernel import read_boot, read_pressure, read_uptime
 from agentgauge.collectors.host_memory import read_memory
+from agentgauge.collectors.host_network import Network
 from agentgauge.collectors.mount_probe import MountProbe
 from agentgauge.collectors.readings import gather
 
@@ -45,6 +46,7 @@ class HostCollector:
         """
         self._cpus = Cpus(clock)
         self._sys_root = sys_root
+        self._network = Network(sys_root)
         self._probe = probe or MountProbe()
         gather("collector_host", (self._cpus.read,))
 
@@ -58,7 +60,7 @@ class HostCollector:
                 read_load,
                 read_memory,
                 self._read_disks,
-                read_network,
+                self._network.read,
                 read_pressure,
                 read_boot,
                 read_uptime,

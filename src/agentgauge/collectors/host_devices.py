@@ -1,4 +1,4 @@
-"""What disks and network interfaces carried."""
+"""What disks carried."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["read_disks", "read_network"]
+__all__ = ["read_disks"]
 
 _MEMORY_DISKS = re.compile(r"(loop|ram|zram)\d")
 _MILLISECONDS = 1e3
 
 
 def read_disks(sys_root: Path) -> Iterator[Reading]:
-    """Read the counters of whole disks: partitions would count everything twice.
+    """Read the counters of whole disks that lie on no others: partitions, LVM, dm-crypt and RAID would count everything twice.
 
     Args:
         sys_root: Where the kernel tells of its devices.
@@ -34,7 +34,7 @@ def read_disks(sys_root: Path) -> Iterator[Reading]:
     except FileNotFoundError:  # a platform that tells of whole disks alone
         whole_disks = set(counters)
     for device, disk in counters.items():
-        if device not in whole_disks or _MEMORY_DISKS.match(device):
+        if device not in whole_disks or _MEMORY_DISKS.match(device) or _lies_on_others(sys_root, device):
             continue
         for direction in ("read", "write"):
             labels = {"system_device": device, "disk_io_direction": direction}
@@ -47,17 +47,8 @@ def read_disks(sys_root: Path) -> Iterator[Reading]:
             yield Reading(machine.DISK_IO_TIME, disk.busy_time / _MILLISECONDS, {"system_device": device})
 
 
-def read_network() -> Iterator[Reading]:
-    """Read the counters of network interfaces, those of containers on this host excepted."""
-    for interface, counters in psutil.net_io_counters(pernic=True, nowrap=False).items():
-        if interface.startswith("veth"):  # comes and goes with a container; the bridge has the traffic
-            continue
-        for direction, io_bytes, packets, errors, dropped in (
-            ("receive", counters.bytes_recv, counters.packets_recv, counters.errin, counters.dropin),
-            ("transmit", counters.bytes_sent, counters.packets_sent, counters.errout, counters.dropout),
-        ):
-            labels = {"network_interface_name": interface, "network_io_direction": direction}
-            yield Reading(machine.NETWORK_IO, io_bytes, labels)
-            yield Reading(machine.NETWORK_PACKETS, packets, labels)
-            yield Reading(machine.NETWORK_ERRORS, errors, labels)
-            yield Reading(machine.NETWORK_DROPPED, dropped, labels)
+def _lies_on_others(sys_root: Path, device: str) -> bool:
+    try:
+        return bool(os.listdir(sys_root / "block" / device.replace("/", "!") / "slaves"))  # noqa: PTH208 - as above
+    except OSError:
+        return False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import psutil
 
 from agentgauge.catalogue import machine
 from agentgauge.collectors.mount_probe import Mount
-from agentgauge.collectors.readings import Reading, read_proc
+from agentgauge.collectors.readings import Reading, read_proc, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_filesystems"]
 
-_ESCAPE = re.compile(r"\\(\d{3})")  # of a space, a tab, a line's end and the backslash itself
 _IMAGE_TYPES = frozenset({"cramfs", "erofs", "iso9660", "squashfs"})  # full by design
 _NETWORK_TYPES = frozenset(
     {
@@ -30,6 +28,8 @@ _NETWORK_TYPES = frozenset(
 
 def read_filesystems(probe: MountProbe) -> Iterator[Reading]:
     """Read space and inodes of each device once: disks, network file systems, and ``/`` whatever it is.
+
+    What is mounted from ``none``, as all is in gVisor, is read at each mount point.
 
     Args:
         probe: What asks them; those that hang are missing.
@@ -73,17 +73,14 @@ def _list_mounts() -> Iterator[Mount]:
             yield Mount(part.device, part.mountpoint, part.fstype)
         return
     # psutil resolves links that are the same at every reading, which takes longer than all the rest
-    for line in read_proc("self/mounts").splitlines():
-        device, mountpoint, kind, _ = line.split(" ", 3)
-        yield Mount("" if device == "none" else _unescape(device), _unescape(mountpoint), kind)
-
-
-def _unescape(word: str) -> str:
-    return _ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), word) if "\\" in word else word
+    for line in read_proc("self/mounts").split("\n"):  # a name may hold what else str.splitlines() splits at
+        device, *rest = line.split(" ", 3)
+        if len(rest) == 3:  # noqa: PLR2004 - mount point, type, options; the last line is empty
+            yield Mount("" if device == "none" else unescape(device), unescape(rest[0]), rest[1])
 
 
 def _read_disk_types() -> frozenset[str]:
     if not psutil.LINUX:
         return frozenset(part.fstype for part in psutil.disk_partitions(all=False))
-    words = (line.split() for line in read_proc("filesystems").splitlines())
+    words = (line.split() for line in read_proc("filesystems").split("\n"))
     return frozenset(word[-1] for word in words if word and (word[0] != "nodev" or word[-1] == "zfs"))

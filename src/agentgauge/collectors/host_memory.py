@@ -13,7 +13,7 @@ from agentgauge.collectors.readings import Reading, read_proc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["read_memory"]
+__all__ = ["read_capacity", "read_memory"]
 
 _KIBIBYTE = 1024
 _FIELDS = ("MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SReclaimable", "SwapTotal", "SwapFree")
@@ -33,6 +33,19 @@ def read_memory() -> Iterator[Reading]:
         yield Reading(machine.MEMORY_UTILIZATION, 1 - available / total, {})
     for state, value in (_find_swap(kernel) if psutil.LINUX else _read_psutil_swap()).items():
         yield Reading(machine.PAGING_USAGE, value, {"system_paging_state": state})
+
+
+def read_capacity() -> tuple[int | None, int | None]:
+    """Read the host's memory, and what of it is available to programs, in bytes; ``None`` for what is not told.
+
+    Raises:
+        OSError: The host refuses.
+        psutil.Error: The same, where there is no ``/proc``.
+    """
+    if not psutil.LINUX:
+        return _read_psutil_memory()[:2]
+    kernel = _read_meminfo()
+    return kernel.get("MemTotal"), kernel.get("MemAvailable")
 
 
 def _read_meminfo() -> dict[str, int]:

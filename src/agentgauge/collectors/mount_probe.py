@@ -26,6 +26,11 @@ class Mount:
     mountpoint: str
     kind: str
 
+    @property
+    def source(self) -> tuple[str, str]:
+        """What answers for it: the device, or where the kernel names none, as for many a 9p, what is mounted there."""
+        return (self.device, "") if self.device else ("", self.mountpoint)
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -81,7 +86,7 @@ class MountProbe:
         self._patience_seconds = patience_seconds
         self._limit_seconds = limit_seconds
         self._clock = clock
-        self._hung: dict[str, _Round] = {}
+        self._hung: dict[tuple[str, str], _Round] = {}
 
     def ask(self, mounts: Iterable[Mount]) -> list[tuple[Mount, Space]]:
         """Ask each device once, where it is mounted first and can be asked.
@@ -93,9 +98,9 @@ class MountProbe:
             What answered in time.
         """
         # a child after a fork has none of its parent's threads, and asks anew
-        self._hung = {device: each for device, each in self._hung.items() if each.is_alive()}
-        pending = deque(mount for mount in mounts if mount.device not in self._hung)
-        answers: dict[str, tuple[Mount, Space]] = {}
+        self._hung = {source: each for source, each in self._hung.items() if each.is_alive()}
+        pending = deque(mount for mount in mounts if mount.source not in self._hung)
+        answers: dict[tuple[str, str], tuple[Mount, Space]] = {}
         ends = self._clock() + self._limit_seconds
         while pending and self._clock() < ends:
             current = _Round(self._measure, pending, self._clock)
@@ -107,8 +112,8 @@ class MountProbe:
             answers.update(current.answers)
             if stuck is None:
                 break
-            self._hung[stuck.device] = current
-            pending = deque(mount for mount in pending if mount.device not in {stuck.device, *answers})
+            self._hung[stuck.source] = current
+            pending = deque(mount for mount in pending if mount.source not in {stuck.source, *answers})
         return list(answers.values())
 
     def _await(self, current: _Round, ends: float) -> Mount | None:
@@ -127,7 +132,7 @@ class _Round(threading.Thread):
 
     def __init__(self, measure: Callable[[Mount], Space | None], pending: deque[Mount], clock: Callable[[], float]) -> None:
         super().__init__(name="agentgauge-mounts", daemon=True)
-        self.answers: dict[str, tuple[Mount, Space]] = {}
+        self.answers: dict[tuple[str, str], tuple[Mount, Space]] = {}
         self.asked_at = clock()
         self._measure = measure
         self._pending = pending
@@ -151,7 +156,7 @@ class _Round(threading.Thread):
         with self._lock:
             while self._pending and not self._is_left:
                 mount = self._pending.popleft()
-                if mount.device not in self.answers:
+                if mount.source not in self.answers:
                     self._asked, self.asked_at = mount, self._clock()
                     return mount
             if not self._is_left:
@@ -161,7 +166,7 @@ class _Round(threading.Thread):
     def _note(self, mount: Mount, space: Space | None) -> None:
         with self._lock:
             if space is not None and not self._is_left:  # an answer that is late is of a time gone by
-                self.answers[mount.device] = (mount, space)
+                self.answers[mount.source] = (mount, space)
 
     def leave(self) -> Mount | None:
         """Take nothing more from this round.

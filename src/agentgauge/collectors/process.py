@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import resource
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from agentgauge.catalogue import machine
 from agentgauge.collectors.children import Children
 from agentgauge.collectors.event_loops import EventLoops
 from agentgauge.collectors.garbage import GarbagePauses
+from agentgauge.collectors.own_process import OwnProcess, read_unique_memory
 from agentgauge.collectors.readings import Reading, Utilization, gather
 from agentgauge.collectors.sampler import Sampler
+from agentgauge.fork_gate import process_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 __all__ = ["ProcessCollector", "UniqueMemoryCollector"]
-
-_DESCRIPTORS = Path("/proc/self/fd")
-_DESCRIPTOR_TOLERANCE = 8  # other threads may open files between two looks
 
 
 class ProcessCollector:
@@ -46,12 +41,12 @@ class ProcessCollector:
         self._attach()
 
     def _attach(self) -> None:
-        self._process = psutil.Process()
-        self._has_cheap_descriptor_count: bool | None = None
+        self._mark = process_mark()
+        self._process = OwnProcess()
         self._utilization = Utilization()
         now = self._clock()
         self._utilization.update(now, time.process_time(), now)
-        self._children = Children(self._process.pid)
+        self._children = Children()
         self._loops = EventLoops()
         self._garbage = GarbagePauses()
         self._sampler = Sampler(self._look)
@@ -65,14 +60,14 @@ class ProcessCollector:
 
     def collect(self) -> list[Metric]:
         """Take all readings; one that the system refuses is absent."""
-        if self._process.pid != os.getpid() and not self._is_closed:
+        if self._mark != process_mark() and not self._is_closed:
             self._attach()
         readers: list[Callable[[], Iterator[Reading]]] = [
             self._read_cpu,
-            self._read_memory,
-            self._read_start,
-            self._read_threads,
-            self._read_disk_io,
+            self._process.read_memory,
+            self._process.read_start,
+            self._process.read_threads,
+            self._process.read_disk_io,
             _read_descriptor_limit,
             _read_context_switches,
             _read_garbage_collection,
@@ -80,7 +75,7 @@ class ProcessCollector:
             self._loops.read_stall,
         ]
         if machine.PROCESS_OPEN_FDS.name not in self._owned_names:  # the one that may be dear
-            readers.append(self._read_open_descriptors)
+            readers.append(self._process.read_open_descriptors)
         metrics = gather("collector_process", readers)
         metrics += [self._garbage.read(), *self._loops.read_lag()]
         return [metric for metric in metrics if self._owned_names.isdisjoint((metric.name, metric.samples[0].name))]
@@ -98,39 +93,6 @@ class ProcessCollector:
         ratio = self._utilization.update(now, seconds, now)
         if ratio is not None:
             yield Reading(machine.PROCESS_CPU_UTILIZATION, ratio, {})
-
-    def _read_memory(self) -> Iterator[Reading]:
-        memory = self._process.memory_info()
-        yield Reading(machine.PROCESS_RESIDENT_MEMORY, memory.rss, {})
-        yield Reading(machine.PROCESS_VIRTUAL_MEMORY, memory.vms, {})
-
-    def _read_start(self) -> Iterator[Reading]:
-        yield Reading(machine.PROCESS_START_TIME, self._process.create_time(), {})
-
-    def _read_threads(self) -> Iterator[Reading]:
-        yield Reading(machine.PROCESS_THREADS, self._process.num_threads(), {})
-
-    def _read_disk_io(self) -> Iterator[Reading]:
-        if not hasattr(self._process, "io_counters"):  # macOS does not tell
-            return
-        io = self._process.io_counters()
-        for direction, transferred in (("read", io.read_bytes), ("write", io.write_bytes)):
-            yield Reading(machine.PROCESS_DISK_IO, transferred, {"disk_io_direction": direction})
-
-    def _read_open_descriptors(self) -> Iterator[Reading]:
-        # Linux from 6.2 on tells the number as the folder's size; listing thousands of them takes milliseconds
-        if self._has_cheap_descriptor_count is None:
-            size = _size_of_descriptor_folder()
-            self._has_cheap_descriptor_count = size > 0 and abs(self._process.num_fds() - size) <= _DESCRIPTOR_TOLERANCE
-        count = _size_of_descriptor_folder() if self._has_cheap_descriptor_count else self._process.num_fds()
-        yield Reading(machine.PROCESS_OPEN_FDS, count, {})
-
-
-def _size_of_descriptor_folder() -> int:
-    try:
-        return _DESCRIPTORS.stat().st_size
-    except OSError:
-        return 0
 
 
 def _read_descriptor_limit() -> Iterator[Reading]:
@@ -157,8 +119,4 @@ class UniqueMemoryCollector:
 
     def collect(self) -> list[Metric]:
         """Take the reading; where the system refuses it, it is absent."""
-        return gather("collector_unique_memory", (_read_unique_memory,))
-
-
-def _read_unique_memory() -> Iterator[Reading]:
-    yield Reading(machine.PROCESS_UNIQUE_MEMORY, psutil.Process().memory_full_info().uss, {})
+        return gather("collector_unique_memory", (read_unique_memory,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from agentgauge.catalogue import Family
 
-__all__ = ["Reading", "Utilization", "gather", "read_file", "read_proc"]
+__all__ = ["Reading", "Utilization", "gather", "read_file", "read_proc", "unescape"]
 
 _CHUNK_BYTES = 65536
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 _logger = logging.getLogger("agentgauge")
 
@@ -98,6 +100,11 @@ def read_file(path: str) -> str:
     finally:
         os.close(descriptor)
     return b"".join(chunks).decode(errors="surrogateescape")
+
+
+def unescape(word: str) -> str:
+    """Read a word of the kernel's tables of mounts, where a space, a tab, a line's end and a backslash are octal numbers."""
+    return _ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), word) if "\\" in word else word
 
 
 class Utilization:

@@ -44,7 +44,7 @@ def build(config: Config, registry: CollectorRegistry) -> Sweep | None:
     names = config.collectors
     if names is None:
         names = default_names()
-    elif "gpu" in names and find_spec(_GPU_PACKAGE) is None:
+    elif "gpu" in names and not _has_gpu_package():
         raise ConfigurationError("collectors: 'gpu' needs nvidia-ml-py: pip install 'agentgauge[gpu]', or leave it out")
     builders: dict[str, Callable[[], Collector]] = {
         "host": HostCollector,
@@ -65,7 +65,14 @@ def build(config: Config, registry: CollectorRegistry) -> Sweep | None:
 
 def default_names() -> tuple[str, ...]:
     """Name the collectors that run where the settings name none."""
-    return _DEFAULT if find_spec(_GPU_PACKAGE) is None else (*_DEFAULT, "gpu")
+    return (*_DEFAULT, "gpu") if _has_gpu_package() else _DEFAULT
+
+
+def _has_gpu_package() -> bool:
+    try:
+        return find_spec(_GPU_PACKAGE) is not None
+    except ValueError:  # something without a __spec__ that a program, or its tests, put in the package's place
+        return False
 
 
 def _find_owned_names(registry: CollectorRegistry) -> frozenset[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from agentgauge.catalogue import COLLECTOR_DURATION, COLLECTOR_SUCCESS
 from agentgauge.collectors.readings import Reading, gather
 from agentgauge.errors import contain_internal_errors, report_internal_error
+from agentgauge.fork_gate import process_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Sweep"]
 
 _JOIN_SECONDS = 1.0
+_TURN_SECONDS = 0.01  # one after the other, while none hangs: all at once they would spend as much again on the GIL
 _FRESH_SECONDS = 1.0
 
 
@@ -134,7 +136,7 @@ class Sweep:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._fresh_seconds = fresh_seconds
-        self._workers_by_process: dict[int, dict[str, _Worker]] = {}
+        self._workers_by_process: dict[tuple[int, int], dict[str, _Worker]] = {}
         self._closed = threading.Event()
 
     def describe(self) -> list[Metric]:
@@ -145,20 +147,23 @@ class Sweep:
         """Read every collector; those that fail or are late are missing, and ``agentgauge_collector_success`` says so."""
         metrics: list[Metric] = []
         with contain_internal_errors("sweep"):
-            deadline = self._clock() + self._timeout_seconds
-            workers = self._workers()
-            runs = {name: worker.request(deadline) for name, worker in workers.items()}
-            successful = set()
-            for name, run in runs.items():
-                if run is not None and run.done.wait(max(0.0, run.deadline - self._clock())) and run.metrics is not None:
-                    successful.add(name)
-                    metrics += run.metrics
-            metrics += gather("sweep", (lambda: _observe(workers, successful),))
+            metrics += self.begin()()
         return metrics
+
+    def begin(self) -> Callable[[], list[Metric]]:
+        """Start a run of every collector, and return what waits for them, so that several sweeps can be waited for together."""
+        deadline = self._clock() + self._timeout_seconds
+        workers = self._workers()
+        runs = {}
+        for name, worker in workers.items():
+            run = runs[name] = worker.request(deadline)
+            if run is not None:
+                run.done.wait(_TURN_SECONDS)
+        return partial(_finish, workers, runs, self._clock)
 
     def _workers(self) -> dict[str, _Worker]:
         # a fork leaves the child no threads, and maybe locks that nobody will release, so each process has workers of its own
-        process = os.getpid()
+        process = process_mark()
         workers = self._workers_by_process.get(process)
         if workers is None and not self._closed.is_set():
             fresh = {
@@ -172,7 +177,7 @@ class Sweep:
     def close(self) -> None:
         """End the threads of this process, each as soon as it is idle; later scrapes find no readings."""
         self._closed.set()
-        for worker in self._workers_by_process.get(os.getpid(), {}).values():
+        for worker in self._workers_by_process.get(process_mark(), {}).values():
             worker.close()
         for collector in self._collectors.values():
             with contain_internal_errors("sweep"):
@@ -181,6 +186,16 @@ class Sweep:
 
 def _do_nothing() -> None:
     pass
+
+
+def _finish(workers: Mapping[str, _Worker], runs: Mapping[str, _Run | None], clock: Callable[[], float]) -> list[Metric]:
+    metrics: list[Metric] = []
+    successful = set()
+    for name, run in runs.items():
+        if run is not None and run.done.wait(max(0.0, run.deadline - clock())) and run.metrics is not None:
+            successful.add(name)
+            metrics += run.metrics
+    return metrics + gather("sweep", (lambda: _observe(workers, successful),))
 
 
 def _observe(workers: Mapping[str, _Worker], successful: Container[str]) -> Iterator[Reading]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import Metric
 
 from agentgauge.catalogue import AGENT, BUDGET, TARGET_INFO, THRESHOLD
+from agentgauge.recording.points import clean_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +48,8 @@ class TargetsCollector:
         if self._budgets:
             metric = _metric(BUDGET)
             for budget in self._budgets:
-                metric.add_sample(BUDGET.name, {AGENT: budget.agent or "", "period": budget.period}, budget.usd)
+                labels = {AGENT: clean_label(budget.agent or ""), "period": budget.period}  # as the agent's calls have it
+                metric.add_sample(BUDGET.name, labels, budget.usd)
             yield metric
         if self._target:
             metric = _metric(TARGET_INFO)

@@ -87,6 +87,7 @@ class Evaluation:
         self.patience_seconds = patience_seconds
         self._watches: dict[tuple[object, ...], tuple[Threshold, dict[Series, Watch]]] = {}
         self._totals: dict[Series, tuple[float, float]] = {}
+        self._removed: dict[tuple[object, ...], str] = {}  # why alerts will have ended with the next pass
 
     def set(self, threshold: Threshold) -> None:
         """Watch ``threshold``, in the place of one of the same metric, labels, severity and operator."""
@@ -95,8 +96,11 @@ class Evaluation:
         self._watches[key] = (threshold, watches)
 
     def remove(self, threshold: Threshold) -> None:
-        """Watch that threshold no more."""
-        self._watches.pop(_key(threshold), None)
+        """Watch that threshold no more; alerts by it end with the next pass, which says why."""
+        removed, watches = self._watches.pop(_key(threshold), (threshold, {}))
+        for series, watch in watches.items():
+            if watch.is_firing:
+                self._removed[_identity(removed, series)] = "its threshold was removed"
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -106,6 +110,7 @@ class Evaluation:
     def forget(self) -> None:
         """Forget every reading; the thresholds stay."""
         self._totals.clear()
+        self._removed.clear()
         for _, watches in self._watches.values():
             watches.clear()
 
@@ -122,7 +127,7 @@ class Evaluation:
                 compared = growths.get(series) if threshold.per_second else value
                 if compared is not None and threshold.matches(dict(series.labels)):
                     watches.setdefault(series, Watch()).update(threshold, compared, now, self.patience_seconds)
-        reasons = dict(self._expire(now))
+        reasons, self._removed = self._removed | dict(self._expire(now)), {}
         return Verdict([_alert(breach, readings) for breach in self.breaches() if breach.watch.is_firing], reasons)
 
     def _growths(self, by_metric: Mapping[str, list[tuple[Series, float]]], now: float) -> dict[Series, float]:

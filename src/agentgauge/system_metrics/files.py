@@ -8,6 +8,7 @@ import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -22,22 +23,41 @@ if TYPE_CHECKING:
 
     from agentgauge.system_metrics.readings import MetricPoint
 
-__all__ = ["choose_format", "to_csv", "to_json", "write_whole"]
+__all__ = ["choose_file", "to_csv", "to_json", "write_whole"]
 
 FORMATS = ("json", "csv")
 _COLUMNS = ("timestamp", "time", "metric", "labels", "value", "unit")
 
 
-def choose_format(path: str | os.PathLike[str], wanted: str | None) -> str:
-    """Return ``json`` or ``csv``: what is wanted, else what the path ends in.
+def choose_file(path: str | os.PathLike[str], wanted: str | None) -> tuple[Path, str]:
+    """Return where to write, and ``json`` or ``csv``: what is wanted, else what the path ends in.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: It is neither, or the path is none of a regular file.
     """
-    chosen = Path(path).suffix.removeprefix(".").lower() if wanted is None else wanted
-    if not isinstance(chosen, str) or chosen.lower() not in FORMATS:
+    try:
+        chosen = Path(path)
+    except TypeError:
+        raise ConfigurationError(f"export_metrics(path={path!r}): give the path of a file, such as 'metrics.json'") from None
+    ending = chosen.suffix.removeprefix(".").lower() if wanted is None else wanted
+    if chosen.name in {"", ".."} or "\0" in chosen.name:
+        raise ConfigurationError(f"export_metrics(path={str(path)!r}): give the path of a file, such as 'metrics.json'")
+    if not isinstance(ending, str) or ending.lower() not in FORMATS:
         raise ConfigurationError(f"export_metrics(format={wanted!r}): give 'json' or 'csv', or a path that ends in one of them")
-    return chosen.lower()
+    mode = _mode_of(chosen)
+    if mode is not None and not stat.S_ISREG(mode):
+        raise ConfigurationError(
+            f"export_metrics(path={str(path)!r}): there is a folder, a pipe or a device; give the path of a file, such as "
+            "'metrics.json'"
+        )
+    return chosen, ending.lower()
+
+
+def _mode_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
 
 
 def to_json(document: Mapping[str, object]) -> str:
@@ -60,16 +80,25 @@ def to_csv(points: Iterable[MetricPoint]) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is there whole or not at all, whoever reads it meanwhile and whatever ends the program.
 
+    A link stays, and the file that it leads to is written; a file that is there keeps its permissions.
+
     Raises:
         OSError: It cannot be written; what was there before is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    mode, file_path = _mode_of(path), Path(os.path.realpath(path))
+    beside = file_path.with_name(f".{secrets.token_hex(8)}.part")  # not longer than any name may be
+
+    def open_private(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o666 if mode is None else 0o600)  # who may not read the file may not read this one either
+
     try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
+        with open(beside, "x", encoding="utf-8", newline="", opener=open_private) as file:
+            if mode is not None:
+                beside.chmod(stat.S_IMODE(mode))
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        beside.replace(file_path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import threading
 import time
 import weakref
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -17,17 +16,17 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError
 from agentgauge.notification import Notifier
-from agentgauge.system_metrics import series as shown_series
-from agentgauge.system_metrics.arguments import as_seconds, require_count, require_seconds, require_threshold
-from agentgauge.system_metrics.collecting import Collection, Collectors
-from agentgauge.system_metrics.files import choose_format, to_csv, to_json, write_whole
+from agentgauge.system_metrics import breaches, checks
+from agentgauge.system_metrics.collecting import Collection, Collectors, begin_in_thread, is_in_coroutine, make_event
+from agentgauge.system_metrics.files import choose_file, to_csv, to_json, write_whole
 from agentgauge.system_metrics.knowledge import Knowledge
 from agentgauge.system_metrics.readings import Readings
-from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
+from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold, require_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
+    from pathlib import Path
     from types import TracebackType
 
     from agentgauge.notification import Alert, AlertHandler
@@ -45,8 +44,8 @@ class SystemMetricsManager:
     """Reads the machine, keeps a while of it, judges it by thresholds, and tells handlers what starts, changes and ends.
 
     It works with its defaults, and needs no ``agentgauge.start()``. Its methods may be called from any thread; ``async with``
-    starts and stops the collection. A forked child has the thresholds, collectors and handlers, no history, and collects nothing
-    until ``start_collection()``.
+    starts and stops the collection, ``with`` ends the threads of one that is only asked now and then. A forked child has the
+    thresholds, collectors and handlers, no history, and collects nothing until ``start_collection()``.
 
     Args:
         collectors: Which collectors of the machine run, such as ``("host",)``; unless given those of ``AGENTGAUGE_COLLECTORS``,
@@ -56,7 +55,7 @@ class SystemMetricsManager:
             else shows that; ``prometheus_client.REGISTRY`` unless given.
         history_seconds: How long readings are kept.
         history_points: How many readings of one series are kept.
-        series_limit: How many series a pass takes; more are left out and counted in the performance summary.
+        series_limit: How many series a pass takes, and how many are kept; more are counted in the performance summary.
         collector_timeout_seconds: How long a pass waits for one collector; unless given that of
             ``AGENTGAUGE_COLLECTOR_TIMEOUT_SECONDS``, else 0.5.
         handler_timeout_seconds: How long an alert handler may take for one notification.
@@ -81,32 +80,39 @@ class SystemMetricsManager:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        require_seconds("history_seconds", history_seconds)
-        require_count("history_points", history_points)
-        require_count("series_limit", series_limit)
+        names = checks.require_names("collectors", collectors)
+        checks.require_seconds("history_seconds", history_seconds)
+        checks.require_count("history_points", history_points)
+        checks.require_count("series_limit", series_limit)
         if registry is not None and not isinstance(registry, CollectorRegistry):
             raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
-        names = None if collectors is None else tuple(collectors)
+        checks.require_clock("clock", clock)
+        checks.require_clock("wall_clock", wall_clock)
+        limits = (
+            DEFAULT_THRESHOLDS if thresholds is None else require_list("thresholds", thresholds, Threshold, checks.AN_EXAMPLE)
+        )
         self._notifier = Notifier(handler_timeout_seconds)
         settings: dict[str, Any] = {"collectors": names, "collector_timeout_seconds": collector_timeout_seconds}
         self._collectors = Collectors(Config(collectors=()) if is_disabled() else Config.load(**settings))
-        self._knowledge = Knowledge(history_seconds, history_points)
-        for threshold in DEFAULT_THRESHOLDS if thresholds is None else thresholds:
-            self._knowledge.evaluation.set(require_threshold(threshold))
+        self._knowledge = Knowledge(history_seconds, history_points, series_limit)
+        for threshold in limits:
+            self._knowledge.set_threshold(threshold)
         self._registry = REGISTRY if registry is None else registry
         self._series_limit = series_limit
         self._clock = clock
         self._wall_clock = wall_clock
         self._renew()
         _managers.add(self)
+        weakref.finalize(self, self._collectors.close_later).atexit = False
 
     def _renew(self) -> None:
         self._passing = threading.RLock()  # held for a whole pass, which waits for collectors
-        self._lock = threading.RLock()  # held to look at what is known or to change it, never for long
+        self._lock = threading.RLock()  # held to see whether a collection runs or to change that; nothing is waited for in it
         self._collection: Collection | None = None
 
     def _renew_in_child(self) -> None:
         self._renew()
+        self._collectors.renew()
         self._knowledge.forget()
 
     # --- what it is made of -----------------------------------------------------------------------------------------------
@@ -122,8 +128,7 @@ class SystemMetricsManager:
         Raises:
             ConfigurationError: The name is taken, or there is no ``collect()``.
         """
-        with self._lock:
-            self._collectors.add(name, collector)
+        self._collectors.add(name, collector)
 
     def remove_collector(self, name: str) -> None:
         """Read a collector no more; what it read stays in the history, and alerts on it end for want of readings.
@@ -134,8 +139,7 @@ class SystemMetricsManager:
         Raises:
             ConfigurationError: There is none of that name.
         """
-        with self._lock:
-            self._collectors.remove(name)
+        self._collectors.remove(name)
 
     def set_threshold(
         self, threshold: Threshold | str, value: float | None = None, *arguments: Any, **settings: Any
@@ -156,27 +160,13 @@ class SystemMetricsManager:
         Raises:
             ConfigurationError: It cannot work; the message names the fix.
         """
-        if isinstance(threshold, Threshold):
-            if value is not None or arguments or settings:
-                raise ConfigurationError("set_threshold(): give a Threshold, or a metric with its value and settings, not both")
-            checked = threshold
-        elif value is None:
-            raise ConfigurationError(
-                f"set_threshold({threshold!r}): give the limit, too, as in set_threshold('system_memory_utilization_ratio', 0.9)"
-            )
-        else:
-            try:
-                checked = Threshold(threshold, value, *arguments, **settings)
-            except TypeError as error:
-                raise ConfigurationError(f"set_threshold(): {error}; its settings are those of Threshold") from None
-        with self._lock:
-            self._knowledge.evaluation.set(checked)
+        checked = checks.as_threshold(threshold, value, arguments, settings)
+        self._knowledge.set_threshold(checked)
         return checked
 
     def remove_threshold(self, threshold: Threshold) -> None:
         """Watch a limit no more; alerts by it end with the next pass. Nothing to do where it is not watched."""
-        with self._lock:
-            self._knowledge.evaluation.remove(require_threshold(threshold))
+        self._knowledge.remove_threshold(checks.require_threshold(threshold))
 
     def add_alert_handler(self, handler: AlertHandler) -> None:
         """Tell ``handler`` once when an alert starts, changes its severity and ends; from now on.
@@ -209,51 +199,74 @@ class SystemMetricsManager:
         Raises:
             ConfigurationError: The interval is no positive number of seconds, or another one runs already.
         """
-        require_seconds("interval_seconds", interval_seconds)
+        checks.require_seconds("interval_seconds", interval_seconds)
         if is_disabled():
             return
-        loop = asyncio.get_running_loop()
-        has_begun = asyncio.Event()
-
-        def on_first() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(has_begun.set)
-
+        has_begun, on_first = make_event()
         with self._lock:
             if self._collection is not None:
-                if self._collection.interval_seconds != interval_seconds:
-                    raise ConfigurationError(
-                        f"start_collection(interval_seconds={interval_seconds!r}): it runs every "
-                        f"{self._collection.interval_seconds:g} seconds; await stop_collection() first"
-                    )
+                self._collection.join(interval_seconds)
                 return
-            self._notifier.use_loop(loop)
+            self._notifier.use_loop(asyncio.get_running_loop())
             self._knowledge.set_patience(max(_PATIENCE_INTERVALS * interval_seconds, _LEAST_PATIENCE_SECONDS))
             collection = Collection(self._pass, interval_seconds, on_first)
             collection.start()
             self._collection = collection
-        shown_series.show(self, self._registry)
-        await has_begun.wait()
+        try:
+            breaches.show(self, self._registry)
+            await has_begun.wait()
+            collection.is_awaited = True
+        except BaseException:  # cancelled, mostly: nobody knows that it runs, so nobody would stop it
+            if not collection.is_awaited and self._give_up(collection):
+                begin_in_thread(partial(self._end, collection))
+            raise
 
     async def stop_collection(self) -> None:
         """Make no more passes, end all threads of it, and wait until handlers were told everything, for as long as one may take.
 
-        Alerts are not ended by it.
+        Alerts are not ended by it. Where it is cancelled, all that happens nevertheless, with nobody waiting.
         """
-        with self._lock:
-            collection, self._collection = self._collection, None
-        shown_series.hide(self, self._registry)
-        await asyncio.to_thread(self._stop, collection)
+        self._give_up(collection := self._collection)
+        has_ended, on_end = make_event()
+        begin_in_thread(partial(self._end, collection), on_end)
+        await has_ended.wait()
 
-    def _stop(self, collection: Collection | None) -> None:
+    def close(self) -> None:
+        """Stop collecting and end all threads, as ``stop_collection()`` does, for programs without an event loop.
+
+        The manager can be used again after it. In a coroutine it does not wait for handlers, which may need its event loop.
+        """
+        self._give_up(collection := self._collection)
+        self._end(collection, is_patient=not is_in_coroutine())
+
+    def _give_up(self, collection: Collection | None) -> bool:
+        """Tell whether the collection is the one that runs, which it is no more."""
+        with self._lock:
+            if collection is None or self._collection is not collection:
+                return False
+            self._collection = None
+        breaches.hide(self, self._registry)
+        return True
+
+    def _end(self, collection: Collection | None, *, is_patient: bool = True) -> None:
         if collection is not None:
             collection.stop()
-        self._notifier.flush(self._notifier.timeout_seconds)
+        if is_patient:
+            self._notifier.flush(self._notifier.timeout_seconds)
         with self._lock:
-            if self._collection is None:
-                self._notifier.use_loop(None)
-                self._knowledge.set_patience(None)
-                self._collectors.close()
+            if self._collection is not None:  # it was started again
+                return
+            self._notifier.use_loop(None)
+            self._knowledge.set_patience(None)
+            sweeps = self._collectors.take()
+        for sweep in sweeps:
+            sweep.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         await self.start_collection()
@@ -265,21 +278,20 @@ class SystemMetricsManager:
     def _pass(self) -> None:
         with self._passing:
             began = time.perf_counter()
-            readings = self._collectors.read(self._wall_clock(), self._series_limit)
-            with self._lock:
+            wanted = {threshold.metric for threshold in self._knowledge.states}
+            readings = self._collectors.read(self._wall_clock(), self._series_limit, wanted)
+            if readings is not None:
                 told = self._knowledge.take_in(readings, self._clock(), time.perf_counter() - began)
-            self._notifier.tell(told)  # still in the pass, so that what comes later is told later
+                self._notifier.tell(told)  # still in the pass, so that what comes later is told later
 
     def _read(self, *, is_last_enough: bool) -> Readings:
         """Return what the last pass read; make one where there is none, or none that will do."""
         if not is_disabled():
-            with self._lock:
-                readings = self._knowledge.readings
-                if readings is not None and (is_last_enough or self._collection is not None):
-                    return readings
+            readings = self._knowledge.readings
+            if readings is not None and (is_last_enough or self._collection is not None):
+                return readings
             self._pass()
-        with self._lock:
-            return self._knowledge.readings or Readings(self._wall_clock())
+        return self._knowledge.readings or Readings(self._wall_clock())
 
     # --- what it knows ----------------------------------------------------------------------------------------------------
 
@@ -303,15 +315,13 @@ class SystemMetricsManager:
             labels: Only those of series that have these labels.
 
         Raises:
-            ConfigurationError: The duration is no positive, finite time.
+            ConfigurationError: The metric is no text, the labels are no dict, or the duration is no positive, finite time.
         """
-        with self._lock:
-            return self._knowledge.history.points(metric, self._since(duration), labels)
+        return self._knowledge.points(checks.require_metric(metric), self._since(duration), checks.require_labels(labels))
 
     def get_active_alerts(self) -> tuple[Alert, ...]:
         """Return the alerts as of the last pass, the most severe first, then the oldest."""
-        with self._lock:
-            return self._knowledge.book.active
+        return self._knowledge.alerts
 
     def get_system_health_score(self) -> HealthScore:
         """Rate the system from 0 to 100 as of the last pass, with what is measured and what took points.
@@ -322,8 +332,7 @@ class SystemMetricsManager:
             The score; its ``points`` are None where no threshold has a reading.
         """
         self._read(is_last_enough=True)
-        with self._lock:
-            return self._knowledge.health()
+        return self._knowledge.health()
 
     def get_performance_summary(self, duration: float | timedelta | None = None) -> PerformanceSummary:
         """Sum up the readings that are kept: the last, least, mean, p95 and greatest of each series, of a counter its growth.
@@ -338,8 +347,7 @@ class SystemMetricsManager:
         """
         since = self._since(duration)
         self._read(is_last_enough=True)
-        with self._lock:
-            return self._knowledge.summary(since, None if duration is None else as_seconds(duration), self._notifier.reports)
+        return self._knowledge.summary(since, None if duration is None else checks.as_seconds(duration), self._notifier.reports)
 
     def export_metrics(
         self,
@@ -352,40 +360,31 @@ class SystemMetricsManager:
         ``"NaN"``, ``"+Inf"`` or ``"-Inf"`` there. CSV has the history, a reading a line.
 
         Args:
-            path: The file; one that is there is replaced.
+            path: The file; one that is there is replaced and keeps its permissions, and a link to one stays.
             format: ``json`` or ``csv``; by the end of the path unless given.
 
         Returns:
             The path.
 
         Raises:
-            ConfigurationError: The format is unknown.
+            ConfigurationError: The format is unknown, or the path is that of a folder, a pipe or a device.
             OSError: The file cannot be written; what was there before is unchanged.
         """
-        chosen = choose_format(path, format)
-        readings = self._read(is_last_enough=True)
-        with self._lock:
-            history = self._knowledge.history.points(None, -math.inf)
-            document: dict[str, object] = {
-                "exported_at": self._wall_clock(),
-                "collectors": dict(readings.collectors),
-                "current": readings.points(),
-                "history": history,
-                "alerts": self._knowledge.book.active,
-                "health": self._knowledge.health(),
-                "thresholds": self._knowledge.evaluation.thresholds,
-            }
-        written = Path(path)
-        write_whole(written, to_csv(history) if chosen == "csv" else to_json(document))
+        written, chosen = choose_file(path, format)
+        self._read(is_last_enough=True)
+        if chosen == "csv":
+            text = to_csv(self._knowledge.points(None, -math.inf))
+        else:
+            text = to_json({"exported_at": self._wall_clock(), **self._knowledge.document()})
+        write_whole(written, text)
         return written
 
     def threshold_states(self) -> Mapping[Threshold, bool | None]:
         """Tell of each threshold whether there is an alert, None where nothing was read; of none while nothing is collected."""
-        with self._lock:
-            return self._knowledge.evaluation.states() if self._collection is not None else {}
+        return {} if self._collection is None else self._knowledge.states
 
     def _since(self, duration: float | timedelta | None) -> float:
-        return -math.inf if duration is None else self._clock() - as_seconds(duration)
+        return -math.inf if duration is None else self._clock() - checks.as_seconds(duration)
 
 
 _managers: weakref.WeakSet[SystemMetricsManager] = weakref.WeakSet()

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from prometheus_client.core import Metric
@@ -13,7 +14,7 @@ from prometheus_client.core import Metric
 from agentgauge.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Container, Iterable
 
 __all__ = ["AnyCollector", "MetricPoint", "Readings", "Series", "adapt"]
 
@@ -83,25 +84,46 @@ class Readings:
     cumulative: set[str] = field(default_factory=set)
     collectors: dict[str, bool] = field(default_factory=dict)
     series_left_out: int = 0
+    _offered: set[Series] = field(default_factory=set, repr=False)
+    _families: list[tuple[Metric, dict[Series, float]]] = field(default_factory=list, repr=False)
 
-    def add(self, metrics: Iterable[Metric], series_limit: int) -> None:
-        """Take in what a collector said; what another said before of the same series stays."""
+    def offer(self, metrics: Iterable[Metric]) -> None:
+        """Look at what a collector said; what another said before of the same series stays."""
         for metric in metrics:
+            found: dict[Series, float] = {}
             for sample in metric.samples:
-                name = sample.name
-                if name.endswith(_LEFT_OUT) and metric.type in _CUMULATIVE_TYPES:
+                if sample.name.endswith(_LEFT_OUT) and metric.type in _CUMULATIVE_TYPES:
                     continue
-                series = Series(name, tuple(sorted(sample.labels.items())))
-                if series in self.values:
-                    continue
-                if len(self.values) >= series_limit:
-                    self.series_left_out += 1
-                    continue
-                self.values[series] = float(sample.value)
-                if metric.unit and not name.endswith("_count"):
-                    self.units[name] = metric.unit
-                if metric.type in _CUMULATIVE_TYPES and not (metric.type == "summary" and name == metric.name):
-                    self.cumulative.add(name)
+                series = Series(sample.name, tuple(sorted(sample.labels.items())))
+                if series not in self._offered:
+                    self._offered.add(series)
+                    found[series] = float(sample.value)
+            if found:
+                self._families.append((metric, found))
+
+    def admit(self, series_limit: int, wanted: Container[str] = ()) -> None:
+        """Take in what was offered.
+
+        Args:
+            series_limit: How many series there may be. Those of small families are taken first, so that one family, of a machine
+                with hundreds of cores or a program with thousands of labels, leaves no other out.
+            wanted: Names of metrics that are taken before all others.
+        """
+        families, self._families = self._families, []
+        families.sort(key=lambda family: (all(series.metric not in wanted for series in family[1]), len(family[1])))
+        for metric, found in families:
+            taken = list(islice(found, max(0, series_limit - len(self.values))))
+            self.series_left_out += len(found) - len(taken)
+            for series in taken:
+                self.values[series] = found[series]
+                self._note(metric, series.metric)
+        self._offered.clear()
+
+    def _note(self, metric: Metric, name: str) -> None:
+        if metric.unit and not name.endswith("_count"):
+            self.units[name] = metric.unit
+        if metric.type in _CUMULATIVE_TYPES and not (metric.type == "summary" and name == metric.name):
+            self.cumulative.add(name)
 
     def points(self) -> dict[str, tuple[MetricPoint, ...]]:
         """Return every reading by the name of its metric."""

@@ -59,6 +59,8 @@ class PerformanceSummary:
         pass_seconds: How long the last time took; None before the first.
         collectors: Whether each collector answered in time, at the last.
         series_left_out: Series that the last pass did not take: there were more than ``series_limit``.
+        series_forgotten: Series that the history gave up before their time, since the manager was made: with those that came
+            there were more than ``series_limit``.
         health: The score as of now.
         alerts_started: Alerts that started since the manager was made.
         handlers: How each alert handler did.
@@ -70,6 +72,7 @@ class PerformanceSummary:
     pass_seconds: float | None
     collectors: Mapping[str, bool] = field(hash=False)
     series_left_out: int
+    series_forgotten: int
     health: HealthScore
     alerts_started: int
     handlers: tuple[HandlerReport, ...]
