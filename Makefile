@@ -60,7 +60,7 @@ HEALTHY_SECONDS ?= 3600
 soak: $(VENV)/.dev
 	@sh tests/install_servers.sh
 	@$(BIN)/python benchmarks/soak.py $(ARGS)
-	@CI=true AGENTGAUGE_HEALTHY_SECONDS=$(HEALTHY_SECONDS) $(BIN)/python -m pytest -q tests/mixin/test_mixin_healthy.py
+	@CI=true HEALTHY_SECONDS=$(HEALTHY_SECONDS) $(BIN)/python -m pytest -q tests/mixin/test_mixin_healthy.py
 
 # A ramp to 1,000 agents and beyond under scraping: where is the knee, is each event counted? make load ARGS="--agents 100 1000"
 load: $(VENV)/.dev

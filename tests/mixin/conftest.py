@@ -1,4 +1,4 @@
-"""The healthy run begins before the first test and is judged after the last one, so that its five minutes cost hardly any."""
+"""The healthy run begins early in the session and is judged at its end, so that its five minutes cost hardly any."""
 
 from __future__ import annotations
 
@@ -21,18 +21,26 @@ def _is_about_it(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the healthy run behind all others."""
-    items.sort(key=_is_about_it)
+    """Put the tests of the collectors before all others, and those of the healthy run behind them."""
+    items.sort(key=lambda item: (_is_about_it(item), "collectors" not in item.path.parts))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin the run, if any of its tests was chosen."""
-    if session.config.option.collectonly or not any(map(_is_about_it, session.items)):
-        return
-    try:
-        _begun.append(HealthyRun())
-    except Exception as error:  # the others can do without it
-        _failed.append(error)
+    """Let the run begin, if any of its tests was chosen."""
+    if not session.config.option.collectonly and any(map(_is_about_it, session.items)):
+        session.config.pluginmanager.register(_Starter())
+
+
+class _Starter:
+    """Begins the run once the tests of the collectors are through: they count the children of this process."""
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if _begun or _failed or "collectors" in item.path.parts:
+            return
+        try:
+            _begun.append(HealthyRun())
+        except Exception as error:  # the others can do without it
+            _failed.append(error)
 
 
 def pytest_sessionfinish() -> None:

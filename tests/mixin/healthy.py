@@ -22,7 +22,7 @@ from stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS = float(os.environ.get("AGENTGAUGE_HEALTHY_SECONDS", "300"))  # with less, the bands have no history
+SECONDS = float(os.environ.get("HEALTHY_SECONDS", "300"))  # with less, the bands have no history
 SCALE, LONG_SCALE = 1 / 12, 1 / 100
 NEEDS_LONG = {"agentgauge-adaptive", "agentgauge-traffic"}
 SCRAPE_SECONDS, EVALUATION_SECONDS = 1, 2  # as if every 12 and every 24
