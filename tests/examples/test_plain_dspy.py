@@ -22,6 +22,7 @@ SIZE = ("--seed", "3", "--speed", "10")
 
 # What no program has that does not say it: what it promises. And where nothing is decorated, nothing is reported twice.
 SAID_BY_THE_PROGRAM = {
+    "agent_budget_usd",
     "agent_objective_success_ratio",
     "agent_objective_latency_seconds",
     "agent_objective_latency_missed_total",
