@@ -111,10 +111,10 @@ class _Worker:
 
 
 class Sweep:
-    """The one collector that is registered: it runs all others, each in a thread of its own.
+    """The one collector that is registered: it runs all others, each in a thread of its own, in turn while none is slow.
 
     Threads start with the first scrape and are kept. Scrapes within a second of each other share a run, so that a second
-    Prometheus, or a person who reloads the page, costs nothing.
+    Prometheus, or a person who reloads the page, costs no second run.
     """
 
     def __init__(
