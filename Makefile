@@ -15,7 +15,7 @@ define install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
 endef
 
-.PHONY: demo test lint-mixin bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards clean
+.PHONY: demo test lint-mixin test-grafana bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards cases server-pages clean
 
 # Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
 demo: $(VENV)/.demo
@@ -37,6 +37,11 @@ lint: $(VENV)/.dev
 # pint, promtool of Prometheus 3 and Grafana's dashboard-linter on alerts/ and dashboards/, where Go is found: make lint-mixin ARGS=pint
 lint-mixin:
 	@sh tests/lint_mixin.sh $(ARGS)
+
+# The dashboards in Grafana's own libraries before a real Prometheus, where Node.js is found: make test-grafana ARGS="-k one"
+test-grafana: $(VENV)/.dev
+	@sh tests/install_servers.sh
+	@sh tests/grafana/run.sh $(ARGS)
 
 # What agentgauge costs, each row against its bar: make bench ARGS="--only scrape --json figures.json"; --readme README.md writes it there
 bench: $(VENV)/.dev $(VENV)/autometrics/.done
@@ -78,6 +83,15 @@ test-frameworks: $(VENV)/.dev
 # Rebuild what is committed but generated: dashboards/*.json and docs/metrics.md.
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
+
+# Capture the input series of the alert rules' cases anew from the programs of tests/mixin/scenarios: make cases ARGS="models tools"
+cases: $(VENV)/.dev
+	$(BIN)/python tests/mixin/capture.py $(ARGS)
+
+# Record the pages of a Prometheus and an Alertmanager in trouble anew, for such cases; takes minutes: make server-pages ARGS=failing_rules
+server-pages: $(VENV)/.dev
+	@sh tests/install_servers.sh
+	$(BIN)/python tests/mixin/record_servers.py $(ARGS)
 
 $(VENV)/.demo: pyproject.toml
 	$(call install,dspy$(COMMA)cli)

@@ -110,10 +110,17 @@ def host() -> list[Any]:
             no_value="no file system counts inodes",
         ),
         series(
+            "File systems that do not answer",
+            "How long has a file system not answered? Whoever reads or writes there waits, and its other readings are missing.",
+            "s",
+            reading("system_filesystem_stall_seconds", mount),
+        ),
+        series(
             "Disk busy",
             "Which share of the time is each disk busy?",
             "percentunit",
             total_rate("system_disk_io_time_seconds_total", disk, disk_legend),
+            width=12,
             no_value="no disk is visible",
         ),
         series(
@@ -149,7 +156,6 @@ def host() -> list[Any]:
                 "instance, pressure_resource, pressure_kind",
                 "{{instance}} {{pressure_resource}} {{pressure_kind}}",
             ),
-            width=12,
             no_value="this kernel does not tell",
         ),
         table_of(
@@ -158,7 +164,6 @@ def host() -> list[Any]:
             "s",
             by_target("system_uptime_seconds"),
             ("job", "instance"),
-            width=12,
             no_value="not reported here",
         ),
         table_of(
@@ -167,7 +172,6 @@ def host() -> list[Any]:
             "dateTimeAsIso",
             f"1000 * {by_target('system_boot_timestamp_seconds')}",
             ("job", "instance"),
-            width=12,
             no_value="not reported here",
         ),
         series(

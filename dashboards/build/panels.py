@@ -43,6 +43,11 @@ _HEIGHT = 8
 _STAT_HEIGHT = 4
 _WHOLE_WIDTH = 24
 _LINES = "/(limit|objective)$/"
+_CELLS = {
+    # a label is no number, whatever it looks like; where there is none, a link would carry on the table's text for no rows
+    "string": [DynamicConfigValue("unit", "string"), DynamicConfigValue("noValue", "")],
+    "number": [DynamicConfigValue("noValue", "-")],
+}
 _LINE_STYLE = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
     DynamicConfigValue("custom.fillOpacity", 0),
@@ -202,7 +207,7 @@ def table_of(
     order = {name: index for index, name in enumerate((*columns, "Value"))}
     keep = DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(order)}})
     sort = DataTransformerConfig(id_val="organize", options={"indexByName": order, "excludeByName": {}, "renameByName": {}})
-    panel = _common(table.Panel(), title, question, unit, no_value=no_value, width=width).thresholds(_thresholds(None))
+    panel = _table(title, question, unit, no_value=no_value, width=width)
     target = _target(Query(expression, "")).instant().format(PromQueryFormat.TABLE)
     by_value = common.TableSortByFieldState().display_name("Value").desc(True)
     panel = _linked(panel, links)
@@ -233,8 +238,7 @@ def comparison(
     height = _HEIGHT if width < _WHOLE_WIDTH else _HEIGHT + 2
     names = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
     order = {name: index for index, name in enumerate((*keys, *names))}
-    panel = _common(table.Panel(), title, question, "short", no_value=no_value, width=width, height=height)
-    panel = panel.thresholds(_thresholds(None))
+    panel = _table(title, question, "short", no_value=no_value, width=width, height=height)
     for index, column in enumerate(columns):
         target = _target(Query(column.expression, ""), chr(ord("A") + index)).instant().format(PromQueryFormat.TABLE)
         panel = panel.with_target(target).override_by_name(column.title, [DynamicConfigValue("unit", column.unit)])
@@ -253,6 +257,13 @@ def states(title: str, question: str, query: Query, *, width: int, no_value: str
     panel = _common(statetimeline.Panel(), title, question, "short", no_value=no_value, width=width)
     panel = panel.thresholds(_steps({1: "blue"}, base="transparent")).show_value(VisibilityMode.NEVER).legend(_legend())
     return panel.with_target(_target(query).range())
+
+
+def _table(title: str, question: str, unit: str, *, no_value: str, width: int, height: int = _HEIGHT) -> table.Panel:
+    panel = _common(table.Panel(), title, question, unit, no_value=no_value, width=width, height=height)
+    for kind, properties in _CELLS.items():
+        panel = panel.override_by_field_type(kind, properties)
+    return panel.thresholds(_thresholds(None))
 
 
 def _linked(panel: Any, links: Mapping[str, Mapping[str, Any]] | None) -> Any:

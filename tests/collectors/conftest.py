@@ -1,5 +1,6 @@
 """Fixtures of the collectors' tests."""
 
 from host_trees import fake_host
+from running_loops import clock, loops
 
-__all__ = ["fake_host"]
+__all__ = ["clock", "fake_host", "loops"]

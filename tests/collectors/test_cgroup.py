@@ -265,7 +265,7 @@ def test_the_smallest_limit_is_unknown_if_any_is():
     assert smallest([1.0, None]) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(content=st.one_of(st.binary(max_size=60), st.from_regex(rb"[0-9,:/. max\n-]{0,40}", fullmatch=True)))
 def test_no_content_of_any_file_raises(tmp_path, content):
     kernel_files = [tmp_path / name for name in ("cgroup", "mountinfo", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]

@@ -26,7 +26,7 @@ def read(children):
     return {reading.family.name.removeprefix("process_children"): reading.value for reading in children.read()}
 
 
-def wait_until(is_true, seconds=20.0):
+def wait_until(is_true, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline, "waited in vain"
@@ -100,16 +100,17 @@ def test_children_that_a_thread_started_are_found(run, has_lists):
 
 def test_the_time_of_a_child_that_lived_and_ended_between_two_looks_is_there():
     children = Children(os.getpid())
-    before = read(children)["_cpu_seconds_total"]
+    before = read(children)
     subprocess.run([sys.executable, "-c", BURN.format(0.3)], check=True)
     after = read(children)
-    assert 0.25 <= after["_cpu_seconds_total"] - before <= 2
-    assert after[""] == 0
+    assert 0.25 <= after["_cpu_seconds_total"] - before["_cpu_seconds_total"] <= 2
+    assert after[""] == before[""]
 
 
 def test_the_time_of_a_child_is_not_counted_again_when_it_is_waited_for(run):
     children = Children(os.getpid())
-    before = read(children)["_cpu_seconds_total"]
+    others = read(children)
+    before = others["_cpu_seconds_total"]
     process = run(BURN.format(0.4) + "print(time.process_time(), flush=True)\nimport sys\nsys.stdin.read()\n")
     spent = float(process.stdout.readline())
     during = read(children)["_cpu_seconds_total"] - before
@@ -120,7 +121,8 @@ def test_the_time_of_a_child_is_not_counted_again_when_it_is_waited_for(run):
     after = read(children)["_cpu_seconds_total"] - before
 
     assert during == pytest.approx(spent, abs=0.1)
-    assert zombie[""] == zombie["_threads"] == zombie["_resident_memory_bytes"] == 0
+    assert (zombie[""], zombie["_threads"]) == (others[""], others["_threads"])
+    assert abs(zombie["_resident_memory_bytes"] - others["_resident_memory_bytes"]) < 3_000_000
     assert during <= zombie["_cpu_seconds_total"] - before <= after <= during + 0.2
 
 
@@ -148,14 +150,28 @@ def test_where_nobody_waits_for_children_what_was_seen_of_them_stays(run):
     assert seen[-1] >= 0.55
 
 
-def test_a_program_without_children_has_none_and_looks_at_no_lists(monkeypatch):
-    children = Children(os.getpid())
-    monkeypatch.setattr(children, "_list_below", None)
-    assert {name: value for name, value in read(children).items() if name != "_cpu_seconds_total"} == {
-        "": 0,
-        "_resident_memory_bytes": 0,
-        "_threads": 0,
-    }
+def in_a_forked_child(body):
+    """Give what ``body`` returns in a process that has no children, whatever other tests have left to this one."""
+    reader, writer = os.pipe()
+    process_id = os.fork()
+    if process_id == 0:
+        try:
+            os.write(writer, repr(body()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(process_id, 0)
+    with os.fdopen(reader) as file:
+        return file.read()
+
+
+def test_a_program_without_children_has_none_and_looks_at_no_lists():
+    def look():
+        children = Children(os.getpid())
+        children._list_below = None
+        return [value for name, value in sorted(read(children).items()) if name != "_cpu_seconds_total"]
+
+    assert in_a_forked_child(look) == "[0, 0, 0]"
 
 
 def test_looking_takes_no_childs_end_from_the_program(run):
@@ -166,24 +182,20 @@ def test_looking_takes_no_childs_end_from_the_program(run):
 
 
 def test_a_forked_child_has_children_of_its_own():
-    reader, writer = os.pipe()
-    process_id = os.fork()
-    if process_id == 0:
+    def look():
         values = read(Children(os.getpid()))
-        os.write(writer, repr((values[""], values["_cpu_seconds_total"])).encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(process_id, 0)
-    with os.fdopen(reader) as file:
-        assert file.read() == "(0, 0.0)"
+        return values[""], values["_cpu_seconds_total"]
+
+    assert in_a_forked_child(look) == "(0, 0.0)"
 
 
 def test_a_stopped_child_is_counted_too(run):
+    before = read(Children(os.getpid()))[""]
     process = run("import sys; print('up', flush=True); sys.stdin.read()")
     process.stdout.readline()
     process.send_signal(signal.SIGSTOP)
     wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T")
-    assert read(Children(os.getpid()))[""] == 1
+    assert read(Children(os.getpid()))[""] == before + 1
 
 
 # --- a /proc of the test's own --------------------------------------------------------------------------------------------
@@ -388,7 +400,7 @@ def act(kernel, action, choice, ticks, *, is_orderly):
 
 
 @given(ACTIONS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_where_every_child_is_waited_for_the_books_are_exact(actions):
     kernel, ledger = Kernel(), CpuLedger()
     for action, choice, ticks in actions:
@@ -399,7 +411,7 @@ def test_where_every_child_is_waited_for_the_books_are_exact(actions):
 
 
 @given(ACTIONS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whoever_ends_whenever_the_books_never_go_down_and_count_nothing_twice(actions):
     kernel, ledger = Kernel(), CpuLedger()
     rest = iter(actions)

@@ -93,14 +93,24 @@ def test_unless_named_all_run_but_the_dear_one_and_the_gpus_where_their_package_
     assert ran == ["host", "process", "container", *["gpu"] * is_installed]
 
 
+def watchers():
+    return set(threading.enumerate()), list(gc.callbacks)
+
+
+def new_beside(before):
+    """How many threads and callbacks there are that were not there before; some that were may have gone since."""
+    threads, callbacks = before
+    return len(set(threading.enumerate()) - threads), len([each for each in gc.callbacks if each not in callbacks])
+
+
 def test_a_collector_that_is_named_and_needs_a_missing_package_is_refused_with_the_command_that_installs_it(packages):
     packages()
-    threads, callbacks = threading.active_count(), len(gc.callbacks)
+    before = watchers()
     with pytest.raises(
         ConfigurationError, match=r"^collectors: 'gpu' needs nvidia-ml-py: pip install 'agentgauge\[gpu\]', or leave it out$"
     ):
         build(Config(collectors=("process", "gpu")), CollectorRegistry())
-    assert (threading.active_count(), len(gc.callbacks)) == (threads, callbacks)
+    assert new_beside(before) == (0, 0)
 
 
 def test_where_one_cannot_be_built_what_the_others_watch_is_given_back(monkeypatch):
@@ -108,18 +118,18 @@ def test_where_one_cannot_be_built_what_the_others_watch_is_given_back(monkeypat
         raise RuntimeError("broken on purpose")
 
     monkeypatch.setattr(roster, "load", fail)
-    threads, callbacks = threading.active_count(), len(gc.callbacks)
+    before = watchers()
     with pytest.raises(RuntimeError, match="broken on purpose"):
         build(Config(collectors=("process", "container")), CollectorRegistry())
-    assert (threading.active_count(), len(gc.callbacks)) == (threads, callbacks)
+    assert new_beside(before) == (0, 0)
 
 
 def test_closing_the_sweep_gives_back_what_its_collectors_watch():
-    threads, callbacks = threading.active_count(), len(gc.callbacks)
+    before = watchers()
     sweep = build(Config(collectors=("process",)), CollectorRegistry())
-    assert (threading.active_count(), len(gc.callbacks)) == (threads + 1, callbacks + 2)
+    assert new_beside(before) == (1, 2)
     sweep.close()
-    assert (threading.active_count(), len(gc.callbacks)) == (threads, callbacks)
+    assert new_beside(before) == (0, 0)
 
 
 def test_an_empty_registry_gets_every_family_of_host_and_process(build_into):

@@ -425,7 +425,7 @@ def set_limit(folder, build, memory, quota):
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(levels=st.lists(st.tuples(MEMORY_LIMITS, QUOTAS), min_size=1, max_size=5))
 def test_no_limit_is_ever_larger_than_that_of_any_group_above_or_the_host(build, levels):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -448,7 +448,7 @@ def test_no_limit_is_ever_larger_than_that_of_any_group_above_or_the_host(build,
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(levels=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000), st.integers(0, 12_000)), min_size=1, max_size=4))
 def test_headroom_is_never_more_than_any_limit_leaves(build, levels):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -490,12 +490,17 @@ def test_counters_of_this_machine_go_up_and_its_limits_are_within_the_hosts():
 def test_memory_that_this_process_takes_is_used_by_its_container():
     collector = ContainerCollector()
     size = 128 * 2**20
-    before = read(collector)
-    ballast = bytearray(os.urandom(4096)) * (size // 4096)
-    after = read(collector)
-    assert len(ballast) == size
-    for name in ("container_memory_usage_bytes", "container_memory_working_set_bytes"):
-        assert (name,) not in before or after[name,] - before[name,] > size / 4, name  # neighbours may free some meanwhile
+    names = {("container_memory_usage_bytes",), ("container_memory_working_set_bytes",)}
+    for _ in range(5):  # neighbours may free as much meanwhile, but not each time
+        before = read(collector)
+        ballast = bytearray(os.urandom(4096)) * (size // 4096)
+        after = read(collector)
+        assert len(ballast) == size
+        del ballast
+        grown = {name: after[name] - before[name] for name in names & before.keys()}
+        if all(growth > size / 4 for growth in grown.values()):
+            break
+    assert all(growth > size / 4 for growth in grown.values()), grown
 
 
 def test_one_sweep_of_this_machine_costs_less_than_two_milliseconds():

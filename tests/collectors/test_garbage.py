@@ -64,11 +64,18 @@ def test_collections_are_counted_by_generation(still, pauses):
 
 def test_the_pause_is_as_long_as_the_collection(still, pauses):
     held = [[index] for index in range(300_000)]
-    before = time.perf_counter()
-    gc.collect()
-    spent = time.perf_counter() - before
+    noted, shares = 0.0, []
+    for _ in range(10):
+        before = time.perf_counter()
+        gc.collect()
+        spent = time.perf_counter() - before
+        noted, known = seconds(pauses), noted
+        shares.append((noted - known) / spent)
+        if shares[-1] >= 0.5:  # else a busy machine had the thread wait before or after the collection
+            break
     assert held
-    assert 0.5 * spent <= seconds(pauses) <= spent
+    assert max(shares) <= 1
+    assert shares[-1] >= 0.5
     bucket = next(s for s in pauses.read().samples if s.labels == {"generation": "2", "le": "0.001"})
     assert bucket.value == 0
 
@@ -146,9 +153,9 @@ def test_what_a_signal_handler_raises_during_a_collection_reaches_the_program(pa
     def collect():
         signal.setitimer(signal.ITIMER_REAL, 0.005)
         gc.collect()
-        time.sleep(10)
+        time.sleep(60)
 
-    held = [{index: [index]} for index in range(400_000)]
+    held = [{index: [index]} for index in range(150_000)]
     before = signal.signal(signal.SIGALRM, expire)
     try:
         with pytest.raises(DeadlineError):  # a Python function among gc's callbacks would swallow it
@@ -246,8 +253,11 @@ def test_a_collection_costs_a_microsecond_more(still, pauses):
             gc.collect(0)
         return time.thread_time() - before
 
-    with_hooks = min(spend() for _ in range(5))
-    for hook in pauses._hooks:
-        gc.callbacks.remove(hook)
-    without = min(spend() for _ in range(5))
-    assert (with_hooks - without) / 2000 < 5e-6
+    with_hooks, without = [], []
+    for _ in range(7):  # in turn, so that what else runs on the machine adds to both
+        with_hooks.append(spend())
+        for hook in pauses._hooks:
+            gc.callbacks.remove(hook)
+        without.append(spend())
+        gc.callbacks.extend(pauses._hooks)
+    assert (min(with_hooks) - min(without)) / 2000 < 5e-6

@@ -257,7 +257,7 @@ def test_closing_does_not_wait_for_a_driver_that_hangs(install, monkeypatch):
     collector = GpuCollector()
     thread = threading.Thread(target=collector.collect)
     thread.start()
-    assert hangs.wait(10)
+    assert hangs.wait(60)
     collector.close()
     assert driver.users == 1  # not ended below the reader's feet
     release.set()
@@ -331,8 +331,8 @@ def test_a_fork_waits_for_a_sweep_so_that_the_child_can_read(install):
     driver.gpus = (Slow(),)
     thread = threading.Thread(target=collector.collect)
     thread.start()
-    assert sweeping.wait(10)
-    assert run_in_child(lambda: pynvml.libLoadLock.acquire(timeout=2)) is True
+    assert sweeping.wait(60)
+    assert run_in_child(lambda: pynvml.libLoadLock.acquire(timeout=10)) is True
     thread.join()
 
 

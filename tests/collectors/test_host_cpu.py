@@ -47,33 +47,41 @@ def test_modes_that_a_kernel_does_not_tell_are_absent(fake_host):
 
 
 def test_on_the_real_machine_time_and_load_and_cores_are_what_the_kernel_says():
-    before = kernel_seconds()[1]
-    values = values_of(HostCollector().collect())
-    after = kernel_seconds()[1]
+    for _ in range(5):  # the load may move by more than that between two looks that a busy machine delays, but not each time
+        before = kernel_seconds()[1]
+        values = values_of(HostCollector().collect())
+        after = kernel_seconds()[1]
+        loads = [values[series(f"system_cpu_load_average_{window}")] for window in ("1m", "5m", "15m")]
+        kernel = pytest.approx([float(field) for field in Path("/proc/loadavg").read_text().split()[:3]], abs=0.5)
+        if loads == kernel:
+            break
 
     assert before - 0.1 <= sum(by_label(values, TIME, "cpu_logical_number", "cpu_mode").values()) <= after + 0.1
     assert {cpu for cpu, _ in by_label(values, TIME, "cpu_logical_number", "cpu_mode")} == {
         path.name.removeprefix("cpu") for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*")
     }
     assert values[series("system_cpu_logical_cores")] == os.cpu_count()
-    loads = [values[series(f"system_cpu_load_average_{window}")] for window in ("1m", "5m", "15m")]
-    assert loads == pytest.approx([float(field) for field in Path("/proc/loadavg").read_text().split()[:3]], abs=0.5)
+    assert loads == kernel
 
 
 def test_cpu_utilization_is_absent_at_first_and_then_that_of_the_time_between():
-    clock = FakeClock()
-    busy_before, total_before = kernel_seconds()
-    collector = HostCollector(clock)
-    assert UTILIZATION not in values_of(collector.collect())
+    for _ in range(5):  # a busy machine may delay one of two looks that should be at the same time, but not each time
+        clock = FakeClock()
+        busy_before, total_before = kernel_seconds()
+        collector = HostCollector(clock)
+        assert UTILIZATION not in values_of(collector.collect())
 
-    while kernel_seconds()[1] - total_before < 0.5:
-        pass
-    clock.advance(15)
-    ratio = values_of(collector.collect())[UTILIZATION]
-    busy, total = kernel_seconds()
+        while kernel_seconds()[1] - total_before < 0.5:
+            pass
+        clock.advance(15)
+        ratio = values_of(collector.collect())[UTILIZATION]
+        busy, total = kernel_seconds()
+        kernel = pytest.approx((busy - busy_before) / (total - total_before), abs=0.15)
+        assert 0 < ratio <= 1
+        if ratio == kernel:
+            break
 
-    assert ratio == pytest.approx((busy - busy_before) / (total - total_before), abs=0.15)
-    assert 0 < ratio <= 1
+    assert ratio == kernel
 
 
 def test_a_cpu_that_waits_for_disks_is_not_utilized(fake_host):

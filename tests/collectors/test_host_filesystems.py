@@ -75,6 +75,7 @@ def test_a_file_system_that_counts_no_inodes_has_none_rather_than_zero(fake_host
     fake_host.mount(("/dev/sda1", places / "data", "xfs"))
     values = read(lambda mount: Space(total=10, used=5, free=5, inodes=0, inodes_free=0))
     assert {name for name in names(values) if name.startswith("system_filesystem_")} == {
+        "system_filesystem_stall_seconds",
         "system_filesystem_usage_bytes",
         "system_filesystem_utilization_ratio",
     }

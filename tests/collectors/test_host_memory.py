@@ -39,15 +39,18 @@ def test_memory_is_told_by_states_that_add_up_to_the_limit(fake_host):
 
 
 def test_on_the_real_machine_memory_is_what_the_kernel_says():
-    values = values_of(HostCollector().collect())
-    kernel = kernel_memory()
+    for _ in range(5):  # other programs may take and free much in between, but not each time
+        values = values_of(HostCollector().collect())
+        kernel = kernel_memory()
+        available = pytest.approx(1 - kernel["MemAvailable"] / kernel["MemTotal"], abs=0.02)
+        if values[series("system_memory_utilization_ratio")] == available:
+            break
 
     assert values[series("system_memory_limit_bytes")] == kernel["MemTotal"]
     states = by_label(values, "system_memory_usage_bytes", "system_memory_state")
     assert set(states) == {("used",), ("free",), ("cached",), ("buffers",)}
     assert sum(states.values()) == kernel["MemTotal"]
-    available = 1 - kernel["MemAvailable"] / kernel["MemTotal"]
-    assert values[series("system_memory_utilization_ratio")] == pytest.approx(available, abs=0.02)
+    assert values[series("system_memory_utilization_ratio")] == available
 
 
 @pytest.mark.parametrize(

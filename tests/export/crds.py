@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -42,6 +43,7 @@ VERSIONS = {
 }
 
 
+@cache
 def schema_of(kind):
     schema = _CONFIG_MAP if kind == "ConfigMap" else json.loads((HERE / f"{kind}.schema.json").read_text(encoding="utf-8"))
     return _closed({**schema, "properties": {**schema["properties"], "metadata": _METADATA}})

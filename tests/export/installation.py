@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command, cwd=ROOT):
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=120, cwd=cwd)
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=240, cwd=cwd)
 
 
 def pip(*arguments):

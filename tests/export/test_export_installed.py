@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import zipfile
+from pathlib import PurePosixPath
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ KINDS = (
     *("alerts/rules/*.yml", "alerts/templates/*", "alerts/alertmanager.yml", "docs/runbooks/*.md"),
 )
 RECORD = ".agentgauge-export.json"
+REPOSITORY = "https://github.com/agentgauge/agentgauge/blob/main/"
 
 
 def files_of(folder):
@@ -47,6 +49,30 @@ def test_a_wheel_exports_what_the_checkout_has_byte_for_byte(from_wheel, tmp_pat
     assert files == checkout()
     for kind in ("dashboards/[a-z]+.json", "alerts/rules/[a-z]+.yml", r"docs/runbooks/\w+.md", "dashboards/provisioning/.+"):
         assert any(re.fullmatch(kind, path) for path in files), kind
+
+
+def dangling(text, files):
+    """Return the project's files that a text names and that are neither exported nor named by their address."""
+    named = re.findall(rf"({REPOSITORY}|(?<![\w/.-]))((?:alerts|dashboards|deploy|docs|examples|kubernetes)/[\w./-]*\w)", text)
+    there = {str(above) for path in files for above in (path, *PurePosixPath(path).parents)}
+    return [path for base, path in named if (not (ROOT / path).exists() if base else path not in there)]
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "kubernetes", "--keda", "agents"]], ids=["files", "kubernetes"])
+def test_whatever_an_export_from_a_wheel_names_is_exported_with_it_or_has_an_address(from_wheel, tmp_path, options):
+    ended = run(from_wheel, "export", "out", *options, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    files = files_of(tmp_path / "out")
+    told = ended.stdout.replace("out/", "")
+    assert re.search(r"(alerts|kubernetes)\b", told)
+    assert dangling(told, files) == []
+    assert {path: found for path, content in files.items() if (found := dangling(content.decode(), files))} == {}
+    assert dangling(run(from_wheel, "export", "--help", cwd=tmp_path).stdout, files) == []
+
+
+def test_a_page_that_no_wheel_has_and_an_address_that_leads_nowhere_are_found():
+    text = f"see docs/export.md, {REPOSITORY}docs/export.md, {REPOSITORY}docs/gone.md#a and docs/runbooks"
+    assert dangling(text, ["docs/runbooks/A.md"]) == ["docs/export.md", "docs/gone.md"]
 
 
 def test_a_checkout_installed_for_editing_exports_the_same(tmp_path):

@@ -22,9 +22,13 @@ def export(tmp_path, capsys):
     def export(*options):
         assert cli.main(["export", str(tmp_path / "out"), "--format", "kubernetes", *options]) == 0
         capsys.readouterr()
-        return {path.name: yaml.safe_load(path.read_text()) for path in sorted((tmp_path / "out" / "kubernetes").iterdir())}
+        return {path.name: parsed(path) for path in sorted((tmp_path / "out" / "kubernetes").iterdir())}
 
     return export
+
+
+def parsed(path):
+    return json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
 
 
 ALL = ("--namespace", "monitoring", "--label", "release=monitoring", "--keda", "research-agents")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+PATIENCE_SECONDS = 120.0  # far longer than anything takes, on a busy machine too
 BEGIN = int(time.time()) // 3600 * 3600 - 86400  # yesterday, so that nothing falls between a block and the head
 
 
@@ -37,7 +38,7 @@ def backfilled(folder: Path, lines: Iterable[str]) -> Iterator[str]:
     (folder / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
     # by default it reads the page once for every two hours of it
     backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=744h", "-q", "page.om", "data"]
-    subprocess.run(backfill, cwd=folder, check=True, timeout=60)
+    subprocess.run(backfill, cwd=folder, check=True, timeout=PATIENCE_SECONDS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -56,15 +57,17 @@ def backfilled(folder: Path, lines: Iterable[str]) -> Iterator[str]:
 
 def ask(url: str, path: str, **parameters: Any) -> list[dict[str, Any]]:
     """Ask the HTTP API, ``query`` or ``query_range``, and return the result."""
-    with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as response:
+    with urllib.request.urlopen(
+        f"{url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=PATIENCE_SECONDS
+    ) as response:
         return json.load(response)["data"]["result"]
 
 
 def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(f"{url}/-/ready", timeout=1).close()
+            urllib.request.urlopen(f"{url}/-/ready", timeout=PATIENCE_SECONDS).close()
         except OSError:
             time.sleep(0.05)
         else:

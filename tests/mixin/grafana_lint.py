@@ -18,7 +18,7 @@ _WINDOWS = {"__rate_interval": _RATE_INTERVAL, "__range": "867s"}
 _UNITS = frozenset(
     {
         *("short", "none", "percentunit", "s", "bytes", "binBps", "ops", "iops", "pps"),
-        *("currencyUSD", "celsius", "watt", "dateTimeAsIso"),
+        *("currencyUSD", "celsius", "watt", "dateTimeAsIso", "string"),
     }
 )
 """Those of Grafana's units that the boards use; a typing mistake is none of them."""

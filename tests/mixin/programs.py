@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STOP_SECONDS = 20
+_STOP_SECONDS = 60
 
 
 class Program:

@@ -66,12 +66,12 @@ class Receivers:
         """Return the messages that have ``text`` somewhere."""
         return [mail for mail in list(self.mails) if text in mail.as_string()]
 
-    def wait_for(self, find: Callable[[], list[Any]], count: int = 1, timeout_seconds: float = 30) -> list[Any]:
+    def wait_for(self, find: Callable[[], list[Any]], count: int = 1, timeout_seconds: float = 120) -> list[Any]:
         """Return what ``find`` returns as soon as there are ``count`` of them; the test fails if that takes too long."""
         deadline = time.monotonic() + timeout_seconds
         with self.arrived:
             while len(found := find()) < count:
-                if not self.arrived.wait(deadline - time.monotonic()):
+                if not self.arrived.wait(max(0.0, deadline - time.monotonic())):
                     pytest.fail(f"{len(found)} of {count} arrived; there were {[post.path for post in self.posts]}")
         return found
 
@@ -116,6 +116,7 @@ def receiving() -> Iterator[Receivers]:
             port = probe.getsockname()[1]
         options = {"authenticator": _authenticate, "auth_require_tls": False, "server_hostname": "localhost"}
         options |= {"auth_exclude_mechanism": ["LOGIN"]}  # its questions differ from those that Alertmanager knows
+        options |= {"ready_timeout": 60}  # unless told it waits for five seconds
         mail = Controller(receivers, "127.0.0.1", port, **options)
         mail.start()
         stack.callback(mail.stop)

@@ -67,7 +67,7 @@ def _expanded(name):
 
 def _ask(url, name, moment):
     body = urllib.parse.urlencode({"query": _expanded(name), "time": moment.timestamp()}).encode()
-    with urllib.request.urlopen(f"{url}/api/v1/query", data=body, timeout=60) as response:
+    with urllib.request.urlopen(f"{url}/api/v1/query", data=body, timeout=120) as response:
         found = json.load(response)["data"]["result"]
     return {one["metric"].get("gen_ai_agent_name", ""): float(one["value"][1]) for one in found}
 

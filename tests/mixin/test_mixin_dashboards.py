@@ -129,6 +129,14 @@ def test_links_from_values_lead_to_boards_that_exist_and_keep_what_was_chosen(bo
             assert any(f"{label}" in target["expr"] for target in panel["targets"]), f"{panel['title']} has no {label}"
 
 
+def test_a_table_shows_a_label_as_it_is_and_an_unknown_one_as_nothing(board):
+    # or Grafana writes an agent called 2024 as "2.02 K", and one without a name as the text for no rows, and links carry that on
+    as_it_is = {"matcher": {"id": "byType", "options": "string"}, "properties": [{"id": "unit", "value": "string"}]}
+    as_it_is["properties"].append({"id": "noValue", "value": ""})
+    tables = [panel for panel in board["panels"] if panel["type"] == "table"]
+    assert [panel["title"] for panel in tables if panel["fieldConfig"]["overrides"][0] != as_it_is] == []
+
+
 def test_the_table_of_the_fleet_leads_to_the_agent_of_the_row():
     fleet = load_dashboard(DASHBOARDS / "fleet.json")
     urls = [link["url"] for panel, link in _links(fleet) if panel["title"] == "Agents"]

@@ -94,7 +94,7 @@ def _tell(stack, *alerts, ended=False):
     request = urllib.request.Request(
         f"{stack.alertmanager_url}/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def _alert(name, severity, agent, **labels):
@@ -224,7 +224,7 @@ def test_a_wrong_password_is_refused_by_the_mail_server(tmp_path, receivers):
         _tell(stack, _alert("RunDurationUnusual", "info", "stranger"))
 
         def failures():
-            with urllib.request.urlopen(f"{stack.alertmanager_url}/metrics", timeout=5) as page:
+            with urllib.request.urlopen(f"{stack.alertmanager_url}/metrics", timeout=60) as page:
                 lines = page.read().decode().splitlines()
             name = 'alertmanager_notification_requests_failed_total{integration="email"} '
             return [line for line in lines if line.startswith(name) and line != name + "0"]

@@ -17,7 +17,7 @@ from stack import Stack, _free_addresses
 pytestmark = pytest.mark.servers
 
 SCALE, ADAPTIVE_SCALE = 1 / 60, 1 / 600
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 240.0
 TROUBLED, OFTEN = "agentgauge", "agentgauge-often"
 BROKEN = {"name": "agentgauge-broken", "rules": [{"record": "a:b:c", "expr": "up + on () group_left () up"}]}
 EXPECTED = {

@@ -73,6 +73,8 @@ CHANGES = {
         ('{outcome="cancelled"}[6h]', '{outcome=~"cancelled|error"}[6h]'),
         ("job_agent:agent_task_calls:increase1h offset 6h", "job_agent:agent_task_calls:increase1h"),
         ("sum by (job, gen_ai_agent_name) (agent_tasks_in_progress) > 0", "vector(0) > 0"),
+        ("expected1h >= 20", "expected1h >= 10"),
+        ("0.05 * job_agent", "0.5 * job_agent"),
     ],
     ("agents", "week_test.yml"): [("increase1h offset 1d < ", "increase1h offset 1d > ")],
     ("limits", "agents_test.yml"): [("50 *", "5 *"), ('severity="warning",operator=">"', 'severity="critical",operator=">"')],
@@ -84,11 +86,24 @@ CHANGES = {
         ("unless agent_lm_unpriced_calls_total offset 1h", "and agent_lm_unpriced_calls_total offset 1h"),
         ("< 0.1 *", "< 0.0001 *"),
     ],
+    ("machine", "machine_test.yml"): [
+        ("avg_over_time(system_cpu_utilization_ratio[5m])", "system_cpu_utilization_ratio"),
+        (" and on (job, instance) agentgauge_build_info", ""),
+        ('{pressure_kind="full",pressure_resource="io"}', '{pressure_resource="io"}'),
+        ("increase(system_network_errors_total[10m]) >= 10", "increase(system_network_errors_total[10m]) >= 0.1"),
+        ("            and\n          container_memory_available_bytes offset 50m\n", ""),
+        ('{error_type="uncorrected"}', ""),
+    ],
+    ("machine", "machine_filling_test.yml"): [
+        ("system_filesystem_utilization_ratio > 0.5", "system_filesystem_utilization_ratio > 0.01")
+    ],
+    ("machine", "mounts_test.yml"): [("system_filesystem_stall_seconds > 0", "system_filesystem_stall_seconds > 1000")],
     ("models", "day_test.yml"): [
         ("(time() - 1) / 86400", "(time() + 7200) / 86400"),
         ("clamp_max(vector((86400 - time() % 86400) / 3600), 4)", "vector(4)"),
         ("offset 1h) >= 72", "offset 1h) >= 1"),
     ],
+    ("slo", "slo_hours_test.yml"): [("0.05 *", "0.5 *")],
     ("models", "month_test.yml"): [("day_of_month() <= 15", "day_of_month() <= 31")],
     ("tools", "tools_test.yml"): [
         ("GeneratorExit|", ""),

@@ -151,7 +151,7 @@ def _record(url, rule):
 def _ask(url, expr):
     """Evaluate an expression every five minutes of the thirty days."""
     body = urllib.parse.urlencode({"query": expr, "start": START, "end": LAST, "step": STEP}).encode()
-    with urllib.request.urlopen(f"{url}/api/v1/query_range", data=body, timeout=60) as response:
+    with urllib.request.urlopen(f"{url}/api/v1/query_range", data=body, timeout=120) as response:
         return json.load(response)["data"]["result"]
 
 

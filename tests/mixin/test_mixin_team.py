@@ -185,5 +185,5 @@ def test_promtool_finds_nothing_to_say_about_what_a_team_leaves_on_the_page():
         page = b"".join(render(isolation.registry, openmetrics=False))
     assert b'agent_handoffs_total{source="lead",target="helper",outcome="error"} 1' in page
     assert b"gen_ai_client_token_usage_bucket" in page
-    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False, timeout=30)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False, timeout=60)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

@@ -2,7 +2,6 @@
 
 python troubled.py healthy      without the faults
 python troubled.py troubled     well at first, so that there is a history to judge it by
-python troubled.py captured     from the beginning, and with every collector, for its page
 
 It prints where its metrics are and works until it is ended. Decorated agents do what can be decorated; what frameworks report
 (models, tools with arguments, work that is handed over) comes as their instrumentors report it.
@@ -198,7 +197,7 @@ class Machine:
             (self._group / "memory.current").write_text(f"{MEMORY_BYTES * 99 // 100}\n")
 
 
-async def work(machine: Machine, *, has_faults: bool, history_seconds: float) -> None:
+async def work(machine: Machine, *, has_faults: bool) -> None:
     """Work, well at first, and then with faults if there are any, until it is ended."""
     clerk, team, queue = Clerk(), Team(), AgentMetricsCollector("dispatcher")
     hanging: set[asyncio.Task[None]] = set()
@@ -212,7 +211,7 @@ async def work(machine: Machine, *, has_faults: bool, history_seconds: float) ->
         while True:
             turn += 1
             seconds = time.monotonic() - began
-            is_troubled = has_faults and seconds >= history_seconds and turn > 2
+            is_troubled = has_faults and seconds >= HISTORY_SECONDS
             await _once(clerk, turn, is_troubled=is_troubled)
             await team.work(turn, is_troubled=is_troubled)
             queue.update_queue_size(int(10 * 1.1**seconds) if has_faults else turn % 5, "questions")
@@ -239,8 +238,7 @@ async def _fail_once(clerk: Clerk, team: Team) -> None:
 
 
 def main() -> None:
-    kind = sys.argv[1]
-    has_faults = kind != "healthy"
+    has_faults = sys.argv[1] == "troubled"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     monitor = agentgauge.start(
         port=0,
@@ -249,12 +247,12 @@ def main() -> None:
         prices={"large": Price(input_usd_per_million=3, output_usd_per_million=15)},
         instrumentors=(),
         series_limit=20,
-        collectors=("host", "process") if kind == "troubled" else None,  # its container is one that tests make
+        collectors=("host", "process") if has_faults else None,  # its container is one that tests make
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
-        machine = Machine(Path(folder) / "container" if kind == "troubled" else None)
+        machine = Machine(Path(folder) / "container" if has_faults else None)
         print(monitor.url, flush=True)  # noqa: T201 - whoever started it reads this
-        asyncio.run(work(machine, has_faults=has_faults, history_seconds=HISTORY_SECONDS if kind == "troubled" else 0))
+        asyncio.run(work(machine, has_faults=has_faults))
     monitor.stop()
 
 

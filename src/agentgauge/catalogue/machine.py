@@ -64,6 +64,13 @@ FILESYSTEM_INODES_UTILIZATION = Family(
     "ratio",
     ("system_device", "system_filesystem_mountpoint", "system_filesystem_type"),
 )
+FILESYSTEM_STALL = Family(
+    "system_filesystem_stall_seconds",
+    Kind.GAUGE,
+    "How long a file system has not answered when asked for its space: its other readings are absent; 0 where it has.",
+    "seconds",
+    ("system_device", "system_filesystem_mountpoint", "system_filesystem_type"),
+)
 DISK_IO = Family(
     "system_disk_io_bytes_total",
     Kind.COUNTER,

@@ -32,14 +32,12 @@ def read_filesystems(probe: MountProbe) -> Iterator[Reading]:
     What is mounted from ``none``, as all is in gVisor, is read at each mount point.
 
     Args:
-        probe: What asks them; those that hang are missing.
+        probe: What asks them; of those that hang that alone is told.
     """
-    for mount, space in probe.ask(_find_mounts()):
-        labels = {
-            "system_device": mount.device,
-            "system_filesystem_mountpoint": mount.mountpoint,
-            "system_filesystem_type": mount.kind,
-        }
+    mounts = _find_mounts()
+    for mount, space in probe.ask(mounts):
+        labels = _labels_of(mount)
+        yield Reading(machine.FILESYSTEM_STALL, 0.0, labels)
         usable = space.used + space.free  # less than the total by what is reserved for root; df divides by this too
         states = {"used": space.used, "free": space.free, "reserved": space.total - usable}
         for state, value in states.items():
@@ -51,6 +49,16 @@ def read_filesystems(probe: MountProbe) -> Iterator[Reading]:
         for state, value in inodes.items():
             yield Reading(machine.FILESYSTEM_INODES, value, {**labels, "system_filesystem_state": state})
         yield Reading(machine.FILESYSTEM_INODES_UTILIZATION, inodes["used"] / space.inodes, labels)
+    for mount, seconds in probe.stalls(mounts):
+        yield Reading(machine.FILESYSTEM_STALL, seconds, _labels_of(mount))
+
+
+def _labels_of(mount: Mount) -> dict[str, str]:
+    return {
+        "system_device": mount.device,
+        "system_filesystem_mountpoint": mount.mountpoint,
+        "system_filesystem_type": mount.kind,
+    }
 
 
 def _find_mounts() -> list[Mount]:

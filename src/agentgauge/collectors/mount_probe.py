@@ -116,6 +116,25 @@ class MountProbe:
             pending = deque(mount for mount in pending if mount.source not in {stuck.source, *answers})
         return list(answers.values())
 
+    def stalls(self, mounts: Iterable[Mount]) -> list[tuple[Mount, float]]:
+        """Tell which mounts have been asked and not answered in time, one for each device that hangs.
+
+        Args:
+            mounts: Those that there are now: of a device that hangs and is mounted nowhere any more nothing is said.
+
+        Returns:
+            Each with the seconds since it was asked.
+        """
+        now = self._clock()
+        stalled: dict[tuple[str, str], tuple[Mount, float]] = {}
+        for mount in mounts:
+            left = self._hung.get(mount.source)
+            if left is None or not left.is_alive() or now - left.asked_at < self._patience_seconds:
+                continue  # where all of them together took too long, the last one may have had a moment only
+            if mount == left.asked or mount.source not in stalled:
+                stalled[mount.source] = (mount, now - left.asked_at)
+        return list(stalled.values())
+
     def _await(self, current: _Round, ends: float) -> Mount | None:
         """Wait until a round has ended, or the mount that it asks takes too long: that one is returned."""
         while True:
@@ -137,7 +156,7 @@ class _Round(threading.Thread):
         self._measure = measure
         self._pending = pending
         self._clock = clock
-        self._asked: Mount | None = None
+        self.asked: Mount | None = None
         self._lock = threading.Lock()
         self._is_left = False
 
@@ -157,10 +176,10 @@ class _Round(threading.Thread):
             while self._pending and not self._is_left:
                 mount = self._pending.popleft()
                 if mount.source not in self.answers:
-                    self._asked, self.asked_at = mount, self._clock()
+                    self.asked, self.asked_at = mount, self._clock()
                     return mount
             if not self._is_left:
-                self._asked = None
+                self.asked = None
         return None
 
     def _note(self, mount: Mount, space: Space | None) -> None:
@@ -176,4 +195,4 @@ class _Round(threading.Thread):
         """
         with self._lock:
             self._is_left = True
-            return self._asked
+            return self.asked

@@ -43,7 +43,8 @@ _NEAR = 0.8
 _MOST_SERIES = 10_000
 _OWN_PRICES = (
     "give your own: start(prices={'MODEL': Price(input_usd_per_million=..., output_usd_per_million=...)}), with Price from "
-    "agentgauge.prices, or the same as a file of JSON, in prices_file= or AGENTGAUGE_PRICES_FILE (docs/prices.md)."
+    "agentgauge.prices, or the same as a file of JSON, in prices_file= or AGENTGAUGE_PRICES_FILE: "
+    "https://github.com/agentgauge/agentgauge/blob/main/docs/prices.md"
 )
 _PER_LM = (catalogue.PROVIDER, catalogue.REQUEST_MODEL)
 
@@ -262,7 +263,7 @@ def dropped_events(program: Program, _limit: int) -> Finding:
     if not recorded:
         fix = (
             "Let the program work, then look again. Recorded are calls of what @agent, @task, @tool and @workflow decorate, of "
-            "track(), and of instrumented frameworks (docs/frameworks.md)."
+            "track(), and of instrumented frameworks: https://github.com/agentgauge/agentgauge/blob/main/docs/frameworks.md"
         )
         return Finding(check, Status.UNKNOWN, "No call was recorded yet", evidence, fix)
     if dropped:

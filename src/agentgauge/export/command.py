@@ -32,6 +32,7 @@ _OF_KUBERNETES = {
     "keda_replicas": "--keda-replicas",
     "prometheus": "--prometheus",
 }
+_GUIDE = "https://github.com/agentgauge/agentgauge/blob/main/docs/export.md#kubernetes"  # an installation has no docs
 _OF_KEDA = ("keda_tasks", "keda_replicas", "prometheus")
 
 
@@ -121,7 +122,8 @@ def _told(options: Namespace, done: Written) -> str:
     if options.format == "kubernetes":
         if done.removed:
             lines.append("What was applied of the removed stays in the cluster until kubectl delete takes it out")
-        lines.append(f"Apply them: kubectl apply --filename {options.folder}/kubernetes (docs/export.md says what they need)")
+        lines.append(f"Apply them: kubectl apply --filename {options.folder}/kubernetes")
+        lines.append(f"What they need: {_GUIDE}")
     else:
         lines.append("Where each goes: Prometheus takes alerts/rules, Alertmanager the rest of alerts, Grafana dashboards")
     return "\n".join(lines) + "\n"
