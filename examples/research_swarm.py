@@ -65,7 +65,6 @@ class ResearchDesk:
         faults: Decides which askers hang up before they have an answer.
         seed: What the questions derive from.
         workers: How many questions are worked on at once.
-        hang_seconds: How long the narrator is stuck on the first question, in seconds.
         questions: How many questions come, none of which is turned away; None for a stream without end.
     """
 
@@ -77,7 +76,6 @@ class ResearchDesk:
         *,
         seed: int,
         workers: int,
-        hang_seconds: float,
         questions: int | None = None,
     ) -> None:
         self._swarm = swarm
@@ -85,7 +83,6 @@ class ResearchDesk:
         self._faults = faults
         self._seed = seed
         self._workers = workers
-        self._hang_seconds = hang_seconds
         self._questions = questions
         self._queue: asyncio.Queue[tuple[str, float]] = asyncio.Queue(_QUEUE_LIMIT)
         self._open: set[asyncio.Task[str]] = set()
@@ -128,9 +125,8 @@ class ResearchDesk:
         while not stop.is_set():
             question, arrival = await self._queue.get()
             self._gauge.record_queue_wait(time.monotonic() - arrival, "questions")
-            silence_seconds, self._hang_seconds = self._hang_seconds, 0.0
             self._ledger.note_question("asked")
-            self._ledger.note_question(await self._answer(question, silence_seconds))
+            self._ledger.note_question(await self._answer(question))
             self._show()
             self._queue.task_done()
 
@@ -141,12 +137,13 @@ class ResearchDesk:
         self._gauge.update_memory_usage(waiting * _BYTES_PER_QUESTION)
         self._gauge.set_custom_metric("backlog_per_worker", waiting / self._workers)
 
-    async def _answer(self, question: str, silence_seconds: float) -> str:
+    async def _answer(self, question: str) -> str:
         """Have one question answered, unless the asker hangs up meanwhile, and tell its fate."""
-        answer = asyncio.create_task(self._swarm.answer(question, silence_seconds))
+        answer = asyncio.create_task(self._swarm.answer(question))
         self._open.add(answer)
         answer.add_done_callback(self._open.discard)
-        if not silence_seconds and self._faults.happens("hang_up", question):
+        # Nobody hangs up before the one who is to wait for a stuck answer: a question may fail on its way to the narrator.
+        if not self._swarm.hang_seconds and self._faults.happens("hang_up", question):
             asyncio.get_running_loop().call_later(random.Random(question).uniform(*_HANG_UP_SECONDS), answer.cancel)
         try:
             [result] = await asyncio.gather(answer, return_exceptions=True)
@@ -164,12 +161,11 @@ async def work(arguments: argparse.Namespace, ledger: Ledger) -> None:
     model = OfflineModel(ledger, seed=arguments.seed, faults=faults, speed=arguments.speed)
     dspy.configure(lm=offline_lm(model))
     desk = ResearchDesk(
-        Swarm(ledger, faults, model),
+        Swarm(ledger, faults, model, hang_seconds=arguments.hang),
         ledger,
         faults,
         seed=arguments.seed,
         workers=arguments.concurrency,
-        hang_seconds=arguments.hang,
         questions=arguments.questions,
     )
     loop = asyncio.get_running_loop()

@@ -157,7 +157,7 @@ class Stack:
         return list(self._api("alerts")["alerts"])
 
     def wait_until(
-        self, condition: Callable[[], _Value], *, timeout_seconds: float = 30.0, what: str = "the condition"
+        self, condition: Callable[[], _Value], *, timeout_seconds: float = 60.0, what: str = "the condition"
     ) -> _Value:
         """Call ``condition`` until it returns something true, and return that.
 

@@ -151,9 +151,15 @@ class Narrator:
 
 
 class Swarm:
-    """The four agents and their common work."""
+    """The four agents and their common work.
 
-    def __init__(self, ledger: Ledger, faults: Faults, model: OfflineModel) -> None:
+    Attributes:
+        hang_seconds: For how long the narrator is stuck before it tells the next report, to show what a task that hangs looks
+            like; 0 once it has begun to.
+    """
+
+    def __init__(self, ledger: Ledger, faults: Faults, model: OfflineModel, *, hang_seconds: float = 0.0) -> None:
+        self.hang_seconds = hang_seconds
         self._ledger = ledger
         self._faults = faults
         self._planner = Planner(ledger)
@@ -162,12 +168,11 @@ class Swarm:
         self._narrator = Narrator(ledger, model)
 
     @workflow("answer_question")
-    async def answer(self, question: str, silence_seconds: float = 0.0) -> str:
+    async def answer(self, question: str) -> str:
         """Plan, research every query at once, write, narrate.
 
         Args:
             question: What the user asks.
-            silence_seconds: How long the narrator is stuck before it begins, to show what a task that hangs looks like.
 
         Raises:
             NoFindingsError: Every line of research failed.
@@ -180,9 +185,10 @@ class Swarm:
             if not findings:
                 raise NoFindingsError(question)
             written = await self._writer.acall(question=question, findings=findings)
-            return await self._listen(written.report, silence_seconds)
+            return await self._listen(written.report)
 
-    async def _listen(self, report: str, silence_seconds: float) -> str:
+    async def _listen(self, report: str) -> str:
+        silence_seconds, self.hang_seconds = self.hang_seconds, 0.0
         is_impatient = self._faults.happens("early_close", report)
         told = ""
         async with aclosing(self._narrator.narrate(report, silence_seconds)) as words:

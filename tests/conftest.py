@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import signal
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +31,28 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from agentgauge.testing import Isolation
+
+
+# A busy machine may take its time over any example, and each run tries the same ones: a failure is there again the next time.
+with suppress(ModuleNotFoundError):  # the environments of the frameworks do without
+    import_module("hypothesis").settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """Let children begin with the actions that signals have by default, also where ``nohup`` or a shell's ``&`` ignores some."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _ignore)  # what is ignored a program inherits, and a handler it does not
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    pass
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections pass over what all the modules hold for good: each would take half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -57,6 +83,15 @@ def fresh() -> Iterator[Isolation]:
     with isolated() as isolation:
         yield isolation
         assert current_agent.get() == "", "the test left an agent's name behind"
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    """Let no garbage collection come in the middle: what it finalizes would run code of ours at a moment of its own."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

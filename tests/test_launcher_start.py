@@ -73,7 +73,7 @@ def test_the_metrics_of_a_program_are_served_while_it_runs(write):
         """)
     with subprocess.Popen(
         [*RUN, "--port", "0", "--service-name", "mine", program],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "AGENTGAUGE_COLLECTOR_TIMEOUT_SECONDS": "60"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

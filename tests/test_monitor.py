@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import agentgauge
 from agentgauge import ConfigurationError, Threshold, start, stop, task
+from agentgauge.exposition import listening
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +27,16 @@ def nothing_left():
     collectors = set(REGISTRY._collector_to_names)
     yield
     stop()
-    assert {thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")} <= threads
+    deadline = time.monotonic() + 60  # a collector that is at work ends when it is done
+    while new := {thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")} - threads:
+        assert time.monotonic() < deadline, new
+        time.sleep(0.005)
     left = {type(collector).__name__ for collector in set(REGISTRY._collector_to_names) - collectors}
     assert left <= {"RecorderCollector"}
 
 
 def get(url, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
         return response.headers, response.read()
 
 
@@ -41,7 +46,7 @@ def test_metrics_are_served_as_prometheus_text_openmetrics_and_gzipped(fresh):
         pass
 
     greet()
-    monitor = start(port=0)
+    monitor = start(port=0, collector_timeout_seconds=60)
     _, text = get(monitor.url)
     names = {sample.name for family in parse_text(text.decode()) for sample in family.samples}
     assert {"agent_task_duration_seconds_count", "system_memory_limit_bytes", "process_threads", "agentgauge_build_info"} <= names
@@ -92,7 +97,8 @@ def test_stop_without_start_does_nothing():
     stop()
 
 
-def test_a_port_that_is_taken_is_named_with_the_fix_before_anything_starts():
+def test_a_port_that_is_taken_is_named_with_the_fix_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(listening, "_SIBLING_SECONDS", 0.3)  # it may be one that has yet to answer
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         port = foreign.getsockname()[1]
         collectors = set(REGISTRY._collector_to_names)
@@ -140,7 +146,7 @@ def test_stop_takes_targets_and_collectors_back_and_keeps_what_was_recorded(fres
 
 def test_a_registry_of_one_s_own_shows_everything_once():
     registry = CollectorRegistry()
-    monitor = start(registry=registry, port=0)
+    monitor = start(registry=registry, port=0, collector_timeout_seconds=60)
     page = get(monitor.url)[1].decode()
     helps = [line.split()[2] for line in page.splitlines() if line.startswith("# HELP")]
     assert len(helps) == len(set(helps))
@@ -148,7 +154,7 @@ def test_a_registry_of_one_s_own_shows_everything_once():
 
 
 def test_without_the_server_everything_else_runs(fresh):
-    monitor = start(is_server_enabled=False, registry=CollectorRegistry())
+    monitor = start(is_server_enabled=False, registry=CollectorRegistry(), collector_timeout_seconds=60)
     assert monitor.url is None
     assert monitor.registry.get_sample_value("agentgauge_collector_success", {"collector": "host"}) == 1
 
@@ -160,11 +166,9 @@ def test_finished_calls_are_folded_when_nothing_scrapes(fresh):
 
     start(port=0, drain_interval_seconds=0.01)
     work()
-    deadline = threading.Event()
-    for _ in range(500):
-        if fresh.recorder.folded:
-            break
-        deadline.wait(0.01)
+    deadline = time.monotonic() + 60
+    while not fresh.recorder.folded and time.monotonic() < deadline:
+        time.sleep(0.005)
     assert fresh.recorder.folded == 1
 
 
@@ -182,7 +186,7 @@ def test_promtool_finds_nothing_to_say_about_the_page(fresh):
 
     greet()
     page = get(start(port=0).url)[1]
-    result = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=30, check=False)
+    result = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=60, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
@@ -242,7 +246,7 @@ def test_a_scrape_that_outlives_stop_is_whole(fresh):
 
 def test_stop_in_a_signal_handler_during_start_or_stop_ends_and_leaves_nothing():
     code = """
-import os, signal, threading, agentgauge
+import os, signal, threading, time, agentgauge
 from prometheus_client import REGISTRY
 signal.signal(signal.SIGUSR1, lambda *_: agentgauge.stop())
 registered = REGISTRY.register
@@ -253,6 +257,8 @@ REGISTRY.register = interrupted
 monitor = agentgauge.start(port=0)
 REGISTRY.register = registered
 names = [type(collector).__name__ for collector in REGISTRY._collector_to_names]
+for _ in range(3000):
+    if threading.active_count() > 1: time.sleep(0.01)
 print(monitor.url, [name for name in names if name in ("Sweep", "TargetsCollector")], threading.active_count())
 print(agentgauge.start(port=0).url is not None)
 """

@@ -487,7 +487,7 @@ def test_a_carried_function_runs_in_another_thread_with_its_whole_context(fresh,
             barrier = threading.Barrier(4)  # all four are in it at once
 
             def wait_and_search(number):
-                barrier.wait(10)
+                barrier.wait(60)
                 return search(number, suffix="!")
 
             return lost, list(pool.map(carry(wait_and_search), range(4))), pool.submit(carry(search), 9, suffix="?").result()
@@ -552,7 +552,7 @@ def test_a_carried_coroutine_function_runs_in_a_loop_of_another_thread(fresh, sp
     @agent("planner")
     @task("plan")
     def plan():
-        return asyncio.run_coroutine_threadsafe(carry(search)(), loop).result(10), current_span_id()
+        return asyncio.run_coroutine_threadsafe(carry(search)(), loop).result(60), current_span_id()
 
     try:
         found, span_id = plan()

@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from mcp import Client, StdioServerParameters
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -328,6 +327,8 @@ MCP_SERVER = """
 
 
 async def test_mcp_carries_the_trace_by_itself_and_the_agent_with_what_inject_gives(fresh, spans, lines):
+    from mcp import Client, StdioServerParameters  # which takes a second in each process that imports this module
+
     path, read = lines
     arguments = ["-c", textwrap.dedent(MCP_SERVER), str(path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

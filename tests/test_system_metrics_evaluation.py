@@ -201,3 +201,26 @@ def test_an_alert_inside_the_band_says_what_it_waits_for():
     (alert,) = evaluation.update(Readings(at=2, values={Series("m"): 4}), 2).alerts
 
     assert alert.summary == "m is 4: it was above 5 and has not come back by 2"
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "readings", "ended"),
+    [
+        ([Threshold("m", 10)], (20, 6), (6, 10, "warning", "m is 6, no longer above 10")),
+        ([Threshold("m", 10, hysteresis=3)], (20, 8, 6), (6, 10, "warning", "m is 6, no longer above 10")),
+        ([Threshold("m", 2, "critical", "<=", hysteresis=1)], (1, 3, 4), (4, 2, "critical", "m is 4, no longer at or below 2")),
+        # both end at once: the alert was the critical one
+        ([Threshold("m", 10, "critical"), Threshold("m", 5)], (20, 1), (1, 10, "critical", "m is 1, no longer above 10")),
+        ([Threshold("m", 5), Threshold("m", 10, "critical")], (20, 7, 1), (1, 5, "warning", "m is 1, no longer above 5")),
+    ],
+)
+def test_an_alert_that_ended_says_so_with_the_reading_that_ended_it(thresholds, readings, ended):
+    evaluation, book, told = evaluation_of(*thresholds), AlertBook(), []
+    for now, value in enumerate(readings):
+        verdict = evaluation.update(Readings(at=now, values={Series("m"): value}), now)
+        told += book.update(verdict.alerts, now, verdict.reasons, verdict.endings)
+
+    assert [str(each.event) for each in told if each.event != "changed"] == ["started", "ended"]
+    alert = told[-1].alert
+    assert (alert.value, alert.limit, alert.severity, alert.summary) == ended
+    assert (alert.started_at, told[-1].at, told[-1].reason) == (0, len(readings) - 1, "")

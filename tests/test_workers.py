@@ -31,7 +31,7 @@ def work(port, served, done):
     monitor = agentgauge.start(port=port)
     assert job() == 1
     served.put(monitor.url)
-    done.wait(30)
+    done.wait(60)
     monitor.stop()
 
 if __name__ == "__main__":
@@ -39,9 +39,9 @@ if __name__ == "__main__":
     served, done = context.Queue(), context.Event()
     workers = [context.Process(target=work, args=(int(sys.argv[2]), served, done)) for _ in range(4)]
     for worker in workers: worker.start()
-    urls = [served.get(timeout=30) for _ in workers]
+    urls = [served.get(timeout=60) for _ in workers]
     done.set()
-    for worker in workers: worker.join(30)
+    for worker in workers: worker.join(60)
     print(sum(url is not None for url in urls), [worker.exitcode for worker in workers])
 """
 
@@ -51,7 +51,7 @@ def test_of_four_multiprocessing_workers_one_serves_and_three_say_why_not(tmp_pa
     program = tmp_path / "program.py"
     program.write_text(MULTIPROCESSING)
     command = [sys.executable, str(program), method, str(free_port())]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=90, start_new_session=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, start_new_session=True, check=False)
     assert result.stdout == "1 [0, 0, 0, 0]\n", result.stderr
     assert len(re.findall("served by", result.stderr)) == 3, result.stderr
 
@@ -88,13 +88,13 @@ def test_the_processes_of_an_executor_count_their_own_calls_from_zero_and_the_pa
     program = tmp_path / "program.py"
     program.write_text(EXECUTOR)
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(program), method]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=90, start_new_session=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, start_new_session=True, check=False)
     assert (result.stdout, result.stderr) == ("True False 100 50\n", "")
 
 
 PRELOADED = """
 import agentgauge, os, signal, sys
-monitor = agentgauge.start(port=0)
+monitor = agentgauge.start(port=0, collector_timeout_seconds=60)
 @agentgauge.task("job")
 def job(): pass
 job()
@@ -102,7 +102,7 @@ url = monitor.url
 child = os.fork()
 if child == 0:
     job(); job()
-    again = agentgauge.start(port=int(url.split(":")[2].split("/")[0]))
+    again = agentgauge.start(port=int(url.split(":")[2].split("/")[0]), collector_timeout_seconds=60)
     value = again.registry.get_sample_value
     count = value("agent_task_duration_seconds_count", {"agent_task": "job", "outcome": "success"})
     healthy = value("agentgauge_collector_success", {"collector": "host"})
@@ -151,7 +151,7 @@ def test_gunicorn_with_four_workers_keeps_running_and_one_serves_the_metrics(tmp
             [*command, *options], cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while log.read_text().count("worker started") < 4:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
@@ -159,10 +159,10 @@ def test_gunicorn_with_four_workers_keeps_running_and_one_serves_the_metrics(tmp
             page = ""
             while 'agent_task_duration_seconds_count{agent_task="request",outcome="success"}' not in page:
                 assert time.monotonic() < deadline, page  # requests go to any of the four, the one that serves among them
-                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().isdigit()
-                page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5).read().decode()
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read().isdigit()
+                page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=60).read().decode()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
         finally:
             if process.poll() is None:
                 process.kill()
@@ -194,13 +194,13 @@ def test_workers_of_a_gunicorn_master_that_serves_answer_also_after_one_was_kill
     options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     environment = {**os.environ, "AGENTGAUGE_PORT": str(metrics_port)}
     log = tmp_path / "log"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
 
     def workers_that_answer(seen, unwanted):
         while len(seen - unwanted) < 2:
             assert time.monotonic() < deadline, log.read_text()
             try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read()
             except OSError:  # not up yet, or that was the killed one
                 time.sleep(0.02)
                 continue
@@ -217,10 +217,10 @@ def test_workers_of_a_gunicorn_master_that_serves_answer_also_after_one_was_kill
             killed = workers_that_answer(set(), set()).pop()
             os.kill(killed, signal.SIGKILL)
             workers_that_answer(set(), {killed})
-            page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5).read().decode()
+            page = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=60).read().decode()
             assert 'agent_task_duration_seconds_count{agent_task="request",outcome="success"} 1\n' in page
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
         finally:
             if process.poll() is None:
                 process.kill()

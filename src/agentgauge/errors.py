@@ -62,7 +62,7 @@ class _ContainedErrors:
         self._counting = threading.RLock()
         self.count_by_hook.clear()
 
-    def note(self, hook: str, error: Exception) -> None:
+    def note(self, hook: str, error: Exception, what: str | None = None) -> None:
         with self._counting:
             self.count_by_hook[hook] = self.count_by_hook.get(hook, 0) + 1
         now = time.monotonic()
@@ -70,13 +70,13 @@ class _ContainedErrors:
             self._next_log_by_hook[hook] = now + _LOG_INTERVAL_SECONDS
             try:
                 if self._logging.acquire(_LOG_WAIT_SECONDS):
-                    self._log(hook, error)
+                    self._log(hook, error, what)
             finally:
                 self._logging.release()
 
     @staticmethod
-    def _log(hook: str, error: Exception) -> None:
-        what = PROGRAM_HOOKS.get(hook)
+    def _log(hook: str, error: Exception, what: str | None) -> None:
+        what = what or PROGRAM_HOOKS.get(hook)
         if what is None and isinstance(error, ConfigurationError):
             what = "could not take what the program gave it"
         if what is None:
@@ -104,13 +104,14 @@ def is_fault_of_ours(error: BaseException) -> TypeGuard[Exception]:
     return isinstance(error, Exception)
 
 
-def report_internal_error(hook: str, error: Exception) -> None:
+def report_internal_error(hook: str, error: Exception, what: str | None = None) -> None:
     """Count a fault of ours, or one in what the program gave us, under ``hook`` and log it, at most once a minute for each hook.
 
     Args:
         hook: The place in agentgauge where the fault happened; becomes the label ``hook`` of
             ``agentgauge_internal_errors_total``.
         error: The exception that was caught.
+        what: What agentgauge did, for the log, where the fault is the program's; by ``PROGRAM_HOOKS`` unless given.
 
     Raises:
         Exception: ``error`` itself, where a signal handler of the host raised it, or while
@@ -119,7 +120,7 @@ def report_internal_error(hook: str, error: Exception) -> None:
     if contained_errors.is_reraising or not is_fault_of_ours(error):
         raise error
     with contextlib.suppress(Exception):  # a logging handler of the host's that raises must not reach its calls through us
-        contained_errors.note(hook, error)
+        contained_errors.note(hook, error, what)
 
 
 class contain_internal_errors:  # noqa: N801 - reads as a verb in `with contain_internal_errors("scrape"):`

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LOADING", "ForkGate", "load", "process_mark"]
 
 _FORK_WAIT_SECONDS = 1.0
+_IMPORT_SECONDS = 10.0  # an import ends by itself, after seconds where the machine is busy; a driver may never
 
 _forks = 0  # between the first process that loaded this and the one that asks
 
@@ -36,9 +37,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class ForkGate:
-    """A re-entrant lock that forks wait for, for up to a second, and that is new in every child.
+    """A re-entrant lock that forks wait for, for a second unless told otherwise, and that is new in every child.
 
     A fork that waited in vain is the last that waits, until one finds the lock free: what it guards hangs, in a driver perhaps.
+
+    Args:
+        wait_seconds: For how long forks wait, at least a second.
 
     Attributes:
         lock: To hold in a ``with``. No signal handler can come between its being taken and the block, as it could in an
@@ -47,7 +51,8 @@ class ForkGate:
 
     lock: Any
 
-    def __init__(self) -> None:
+    def __init__(self, wait_seconds: float = 0.0) -> None:
+        self._wait_seconds = wait_seconds
         self._renew()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._hold, after_in_parent=self.release, after_in_child=self._renew)
@@ -66,10 +71,11 @@ class ForkGate:
         self._is_stuck = False
 
     def _hold(self) -> None:
-        self._is_stuck = not self.lock.acquire(timeout=0 if self._is_stuck else _FORK_WAIT_SECONDS)
+        wait_seconds = 0.0 if self._is_stuck else max(self._wait_seconds, _FORK_WAIT_SECONDS)
+        self._is_stuck = not self.lock.acquire(timeout=wait_seconds)
 
 
-LOADING = ForkGate()
+LOADING = ForkGate(_IMPORT_SECONDS)
 """Held by whoever imports late: a child that is forked meanwhile would wait for ever for the module."""
 
 

@@ -14,6 +14,7 @@ from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.fork_gate import LOADING, ForkGate, process_mark
+from agentgauge.limits import log_unobeyed, refuse_misspelt
 from agentgauge.prices import Prices, read_table
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
@@ -261,6 +262,7 @@ def start(
         if not is_disabled():
             _running = monitor
             monitor.run()
+            log_unobeyed(limits)
         return monitor
 
 
@@ -288,6 +290,7 @@ def _checked(thresholds: object) -> tuple[Threshold, ...]:
                 f"thresholds: the one on {limit.metric} has labels or per_second, which rules cannot obey; give it to a "
                 "SystemMetricsManager, which can"
             )
+    refuse_misspelt(limits)
     named = [(limit.metric, limit.severity, limit.operator) for limit in limits]
     return _once("thresholds", limits, named, "value for a metric, severity and operator")
 

@@ -97,7 +97,8 @@ class Threshold:
       ``gen_ai_execute_tool_duration_seconds``, ``gen_ai_client_operation_time_to_first_chunk_seconds``,
       ``agentgauge_scrape_duration_seconds``.
 
-    Any other limit is for ``SystemMetricsManager``, which obeys every one, and for rules of your own. The manager alone looks
+    Any other limit is for ``SystemMetricsManager``, which obeys every one, and for rules of your own; ``start()`` says so in the
+    log where it is on one of these metrics, and refuses one on a misspelling of them. The manager alone looks
     at ``labels``, ``per_second``, ``hold_seconds``, ``hysteresis`` and ``minimum_samples``.
 
     ``start(thresholds=...)`` takes all limits that there are: ``(*DEFAULT_THRESHOLDS, Threshold(...))`` adds one to those that

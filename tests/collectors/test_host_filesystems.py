@@ -60,9 +60,20 @@ def test_a_mount_point_of_any_name_is_read_and_costs_no_other(fake_host, tmp_pat
 
 
 def test_a_line_that_is_cut_short_costs_no_other_mount(fake_host):
-    fake_host.write("self/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /da")
+    fake_host.mount(("/dev/sda1", "/", "ext4"), ("/dev/sdb1", "/data", "ext4"))
+    mounts = fake_host.proc / "self" / "mountinfo"
+    first, second = mounts.read_text().splitlines()
     space = Space(total=10, used=5, free=5, inodes=0, inodes_free=0)
-    assert measured(read(lambda mount: space)) == {("/dev/sda1", "/", "ext4")}
+    for end in ("ext4", "/data", " 1 "):
+        mounts.write_text(first + "\n" + second[: second.index(end)])
+        assert measured(read(lambda mount: space)) == {("/dev/sda1", "/", "ext4")}
+
+
+def test_optional_fields_of_the_kernels_table_may_be_missing_or_many(fake_host):
+    lines = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw shared:1 master:2 - ext4 /dev/sda2 rw\n"
+    fake_host.write("self/mountinfo", lines)
+    space = Space(total=10, used=5, free=5, inodes=0, inodes_free=0)
+    assert measured(read(lambda mount: space)) == {("/dev/sda1", "/", "ext4"), ("/dev/sda2", "/data", "ext4")}
 
 
 def test_what_is_mounted_from_none_is_read_at_each_mount_point(fake_host, places):
@@ -116,7 +127,7 @@ def test_each_device_is_read_once_and_mounted_files_and_images_and_made_up_file_
 
 def test_a_mount_point_with_a_space_is_found(fake_host, places):
     fake_host.mount(("/dev/sda1", places / "my data", "ext4"))
-    assert r"my\040data" in (fake_host.proc / "self" / "mounts").read_text()
+    assert r"my\040data" in (fake_host.proc / "self" / "mountinfo").read_text()
     assert measured(read()) == {("/dev/sda1", str(places / "my data"), "ext4")}
 
 
@@ -171,8 +182,8 @@ def test_a_device_that_is_pulled_out_between_two_readings_is_missing(fake_host, 
 def test_a_name_that_is_not_utf8_cannot_break_the_page(fake_host, places):
     folder = os.fsencode(places / "bad") + b"\xff"
     os.mkdir(folder)  # noqa: PTH102 - bytes
-    mounts = fake_host.proc / "self" / "mounts"
-    mounts.write_bytes(b"/dev/sda1 " + folder + b" ext4 rw 0 0\n")
+    mounts = fake_host.proc / "self" / "mountinfo"
+    mounts.write_bytes(b"1 0 8:1 / " + folder + b" rw - ext4 /dev/sda1 rw\n")
     ((_, mountpoint, _),) = measured(read())
     assert mountpoint == str(places / "bad?")
 

@@ -150,10 +150,10 @@ def test_a_mount_that_answers_again_is_taken_back(probe, servers):
 def test_an_answer_that_comes_late_is_not_shown(probe, servers):
     servers.kill("b")
     answers = probe.ask(mounts("a", "b"))
-    left = probe._hung["b", ""]
+    left = probe._hung["b", "", ""]
     servers.revive("b")
     assert devices(answers) == ["a"]
-    assert list(left.answers) == [("a", "")]  # nothing is written to what the scrape may be reading
+    assert list(left.answers) == [("a", "", "")]  # nothing is written to what the scrape may be reading
 
 
 def test_mounts_that_name_no_device_are_each_asked_and_left_alone_for_themselves(servers):
@@ -211,7 +211,9 @@ def test_a_mount_that_hangs_is_told_of_with_the_time_since_it_was_asked_until_it
     probe.ask(there)
     assert probe.stalls(there) == [(mount, pytest.approx(3600 + seconds, abs=PATIENCE_SECONDS))]
     servers.revive("b")
-    assert probe.stalls(there) == []  # though nobody has asked again
+    [(mount, seconds)] = probe.stalls(there)
+    assert mount == there[1]  # late it was, and nobody has asked again
+    assert 0.25 <= seconds < PATIENCE_SECONDS
     probe.ask(there)
     assert probe.stalls(there) == []
 
@@ -238,6 +240,99 @@ def test_of_a_mount_whose_turn_came_as_the_time_of_all_was_up_nothing_is_told_ye
     assert [mount.device for mount, _ in probe.stalls(there)] == ["b"]  # "c" had a tenth of a second
     ticks.advance(0.5)
     assert [mount.device for mount, _ in probe.stalls(there)] == ["b", "c"]
+
+
+class SlowServers:
+    """Measures mounts, some of which take their seconds of a fake clock; each call ends before the next scrape."""
+
+    def __init__(self, **seconds_by_device):
+        self.seconds = seconds_by_device
+        self.clock = FakeClock()
+        self.probe = MountProbe(self, clock=self.clock)
+        self._may_end = threading.Event()
+
+    def __call__(self, mount):
+        seconds = self.seconds.get(mount.device, 0)
+        self.clock.advance(seconds)
+        if seconds >= 0.1 or self.clock() - self.began >= 0.25:  # who asks has left it by then
+            self._may_end.wait(PATIENCE_SECONDS)
+        return SPACE
+
+    def scrape(self, *devices_there):
+        """Return the devices that answered, and those that are said to have not."""
+        self._may_end.clear()
+        self.began = self.clock()
+        there = mounts(*devices_there)
+        answered, stalled = self.probe.ask(there), self.probe.stalls(there)
+        self._may_end.set()
+        await_no_threads()
+        assert not set(devices(answered)) & set(devices(stalled))
+        stalled_later = self.probe.stalls(there)
+        assert devices(stalled_later) == devices(stalled)  # the call may have come back by then
+        assert all(0.1 <= seconds < 1 for _, seconds in stalled)
+        return set(devices(answered)), set(devices(stalled))
+
+
+def test_a_mount_that_is_late_at_each_scrape_is_told_of_at_each_though_its_call_comes_back():
+    servers = SlowServers(slow1=0.125, slow2=0.125)
+    for _ in range(4):
+        assert servers.scrape("slow1", "slow2") == (set(), {"slow1", "slow2"})
+
+
+def test_mounts_that_are_late_starve_no_other_and_are_all_told_of():
+    servers = SlowServers(slow1=0.125, slow2=0.125, slow3=0.125)
+    there = ("slow1", "slow2", "slow3", "well")
+    assert servers.scrape(*there) == (set(), {"slow1", "slow2"})  # there was no time for the others
+    for _ in range(6):
+        assert servers.scrape(*there) == ({"well"}, {"slow1", "slow2", "slow3"})
+    servers.seconds.clear()  # all of them are well again
+    answers = [servers.scrape(*there) for _ in range(2)]
+    assert answers[1] == (set(there), set())
+
+
+def test_mounts_that_take_all_the_time_though_each_is_in_time_have_their_turn_and_keep_none_that_was_late_from_its_own():
+    servers = SlowServers(slow=0.125)
+    assert servers.scrape("slow", "a")[1] == {"slow"}
+    servers.seconds = dict.fromkeys("abcde", 0.0625)
+    for _ in range(3):
+        assert set().union(*(servers.scrape("slow", *"abcde")[0] for _ in range(8))) == {"slow", *"abcde"}
+
+
+def test_a_mount_that_errors_is_told_of_no_more():
+    servers = SlowServers(slow=0.125)
+    there = mounts("slow")
+    servers.scrape("slow")
+
+    def fail(mount):
+        raise OSError(116, "Stale file handle")
+
+    servers.probe._measure = fail
+    assert servers.probe.ask(there) == []
+    assert servers.probe.stalls(there) == []
+
+
+def test_what_is_mounted_anew_in_the_place_of_one_that_hangs_for_ever_is_asked(fake_host, servers, tmp_path):
+    collector = HostCollector(sys_root=fake_host.sys, probe=MountProbe(servers, 0.25, PATIENCE_SECONDS, servers.clock))
+
+    def scrape():
+        values = values_of(collector.collect())
+        stalls = by_label(values, "system_filesystem_stall_seconds", "system_device")
+        return set(stalls) == set(by_label(values, "system_filesystem_utilization_ratio", "system_device")), len(stalls)
+
+    line = f"{{}} 1 {{}} / {tmp_path} rw - nfs4 server rw\n"
+    fake_host.write("self/mountinfo", line.format(40, "0:52"))
+    servers.kill("server")
+    for _ in range(2):
+        assert scrape() == (False, 1)
+    fake_host.write("self/mountinfo", line.format(41, "0:52"))  # the same file system, by another way
+    assert scrape() == (False, 1)
+    fake_host.write("self/mountinfo", "")  # umount --lazy
+    assert scrape() == (True, 0)
+    servers.dead.clear()  # for who asks from now on
+    fake_host.write("self/mountinfo", line.format(40, "0:57"))
+    assert scrape() == (True, 1)
+    assert len(threads()) == 1
+    servers.dead.add("server")  # to be let go
 
 
 def test_mounts_that_are_slow_but_go_on_all_answer():

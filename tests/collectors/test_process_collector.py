@@ -226,7 +226,7 @@ def test_unique_memory_grows_by_what_nobody_shares():
     with mmap.mmap(-1, 30_000_000, flags=mmap.MAP_PRIVATE) as held:  # malloc may have so much left from earlier
         held.write(bytes(range(250)) * 120_000)
         after = read(UniqueMemoryCollector())["process_unique_memory_bytes",]
-    assert 29_000_000 <= after - before <= 65_000_000
+    assert 25_000_000 <= after - before <= 65_000_000  # other threads may free some meanwhile
 
 
 def test_a_reading_costs_less_than_a_millisecond(build):

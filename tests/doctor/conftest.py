@@ -7,12 +7,14 @@ import json
 import os
 import threading
 from dataclasses import dataclass
+from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PathDistribution
 
 import pytest
 
 import agentgauge
-from agentgauge.doctor import add_arguments, environment, main
+from agentgauge.doctor import add_arguments, environment, main, program
 from agentgauge.doctor.environment import _OTHERS
 from agentgauge.doctor.provider import _BY_SPANS
 from agentgauge.recording.lm_call import Answer, LmCall
@@ -56,6 +58,19 @@ def plain_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
+class Installed(PathDistribution):
+    """A distribution whose metadata are parsed once: a test asks for those of all that there are, again and again."""
+
+    @cached_property
+    def metadata(self):
+        return super().metadata
+
+
+@cache
+def installed_at(path):
+    return Installed(path)
+
+
 @pytest.fixture(autouse=True)
 def no_rivals(monkeypatch):
     """Let other instrumentations, and what shows by its spans alone, not count: they are installed for other tests."""
@@ -63,10 +78,14 @@ def no_rivals(monkeypatch):
 
     def is_for_other_tests(each):
         name = environment._normal(each.metadata["Name"] or "")
-        return (_OTHERS.fullmatch(name) or _BY_SPANS.fullmatch(name)) and "site-packages" in str(each.locate_file(""))
+        return _OTHERS.fullmatch(name) or _BY_SPANS.fullmatch(name)
 
     def others():
-        return [each for each in installed() if not is_for_other_tests(each)]
+        for each in installed():
+            if "site-packages" not in str(each.locate_file("")):
+                yield each
+            elif not is_for_other_tests(known := installed_at(each._path)):
+                yield known
 
     monkeypatch.setattr(environment, "distributions", others)
 
@@ -79,7 +98,8 @@ def doctor(capsys):
         parser = argparse.ArgumentParser("agentgauge doctor")
         add_arguments(parser)
         capsys.readouterr()
-        code = main(parser.parse_args([*map(str, arguments), *([] if is_text else ["--json"])]))
+        patience = [] if "--timeout" in arguments else ["--timeout", "60"]  # a busy machine may take its time to answer
+        code = main(parser.parse_args([*map(str, arguments), *patience, *([] if is_text else ["--json"])]))
         said = capsys.readouterr()
         return Examination(code, said.out, said.err)
 
@@ -87,12 +107,13 @@ def doctor(capsys):
 
 
 @pytest.fixture
-def serve(fresh):
-    """Give a function that starts agentgauge on a registry of the test's own."""
+def serve(fresh, monkeypatch):
+    """Give a function that starts agentgauge on a registry of the test's own, of which a scrape may take its time."""
+    monkeypatch.setattr(program, "_SCRAPE_SECONDS", 60.0)  # what a busy machine adds to it is no fault of the program's
 
     def start(**settings):
         return agentgauge.start(
-            **{"port": 0, "registry": fresh.registry, "instrumentors": (), "collector_timeout_seconds": 5, **settings}
+            **{"port": 0, "registry": fresh.registry, "instrumentors": (), "collector_timeout_seconds": 60, **settings}
         )
 
     yield start

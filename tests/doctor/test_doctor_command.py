@@ -187,7 +187,11 @@ def test_a_server_that_never_answers_is_left_after_the_timeout(doctor):
         assert "it did not answer in time" in doctor("--url", url, "--timeout", "0.2")["answers"]["evidence"]
 
 
-def test_a_host_without_an_address_is_told(doctor):
+def test_a_host_without_an_address_is_told(doctor, monkeypatch):
+    def refuse(*_asked, **_options):  # at once, where the machine's resolver may wait for servers that it has not
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     finding = doctor("--url", "http://nowhere.invalid/metrics")["answers"]
     assert finding["evidence"] == "http://nowhere.invalid/metrics: its host has no address"
 
@@ -263,7 +267,7 @@ def test_a_server_that_drips_its_headers_or_its_handshake_is_left_after_the_time
             began = time.monotonic()
             with pytest.raises(UnreachableError, match="in time"):
                 access.get(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/metrics")
-            assert 0.3 <= time.monotonic() - began < 3
+            assert 0.3 <= time.monotonic() - began < 6
         finally:
             stop.set()
             thread.join()

@@ -74,6 +74,7 @@ def test_a_module_of_the_users_own_can_have_an_objective_and_the_predictors_in_i
     assert finding["evidence"] == (
         "0 of 1 tasks that can have an objective have one; not Planner/forward; 2 steps that a framework runs can have none"
     )
+    assert finding["fix"].startswith("No objective alert watches them.")
     assert "@task(objective=Objective(success_ratio=0.99, latency_seconds=5))" in finding["fix"]
     assert "wants @agent on its class" in finding["fix"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -19,7 +20,8 @@ from agentgauge import Objective, cli, task, track
 from agentgauge.doctor import files
 from agentgauge.errors import contain_internal_errors
 from agentgauge.exposition import asgi_app
-from agentgauge.targets import Threshold
+from agentgauge.system_metrics import SystemMetricsManager
+from agentgauge.targets import DEFAULT_THRESHOLDS, Threshold
 
 ROOT = Path(__file__).parents[2]
 RECEIVERS = """
@@ -289,6 +291,37 @@ def test_limits_that_were_removed_by_giving_one_are_warned_of(serve, doctor):
         "system_filesystem_utilization_ratio (warning), system_filesystem_utilization_ratio (critical)"
     )
     assert "thresholds=(*DEFAULT_THRESHOLDS, ...)" in finding["fix"]
+
+
+def test_limits_that_no_shipped_rule_obeys_are_named(serve, doctor):
+    others = (Threshold("agent_queue_depth", 100, "critical"), Threshold("process_open_fds", 5), Threshold("orders_lost", 1))
+    finding = doctor("--url", serve(thresholds=(*DEFAULT_THRESHOLDS, *others)).url, "--production")["thresholds"]
+    assert (finding["status"], finding["title"]) == ("warn", "Limits are exported that no shipped rule obeys")
+    assert finding["evidence"].endswith(
+        "; for rules of your own alone: orders_lost > (warning); obeyed by no shipped rule: agent_queue_depth (critical, >; "
+        "obeyed with severity warning and operator > only)"
+    )
+
+
+def test_limits_for_rules_of_ones_own_are_well(serve, doctor):
+    url = serve(thresholds=(*DEFAULT_THRESHOLDS, Threshold("agent_queue_depth", 100), Threshold("orders_lost", 1))).url
+    finding = doctor("--url", url, "--production")["thresholds"]
+    assert finding["status"] == "ok"
+    assert finding["evidence"].endswith("; for rules of your own alone: orders_lost > (warning)")
+
+
+def test_a_limit_that_a_manager_obeys_is_well_and_a_misspelt_one_is_not(serve, doctor, fresh):
+    url = serve(thresholds=DEFAULT_THRESHOLDS).url
+    limits = [Threshold("agent_queue_depth", 100, "critical"), Threshold("agent_queue_depht", 100)]
+    manager = SystemMetricsManager(collectors=(), thresholds=limits, registry=fresh.registry)
+    manager.add_collector("queue", type("Queue", (), {"collect": lambda _self: {"agent_queue_depth": 3}})())
+    asyncio.run(manager.start_collection())
+    try:
+        finding = doctor("--url", url, "--production")["thresholds"]
+    finally:
+        manager.close()
+    assert finding["status"] == "warn"
+    assert finding["evidence"].endswith("; obeyed by no shipped rule: agent_queue_depht (no such metric; agent_queue_depth?)")
 
 
 @pytest.mark.parametrize("name", ["HostCpuHigh", "HostDiskFull", "HostMemoryHigh"])

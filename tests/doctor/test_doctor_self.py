@@ -31,6 +31,15 @@ def test_a_fault_that_may_be_the_programs_own_is_not_called_agentgauges(visit):
     assert visit()["internal-errors"]["fix"].endswith("Of any other hook: please report it.")
 
 
+@pytest.mark.parametrize(
+    ("hook", "is_of_program"), [("collector_queue", True), ("collector_host", False), ("collector_unique_memory", False)]
+)
+def test_a_collector_that_the_program_added_is_the_programs(visit, hook, is_of_program):
+    with contain_internal_errors(hook):
+        raise RuntimeError
+    assert (f"Of {hook}: correct what" in visit()["internal-errors"]["fix"]) is is_of_program
+
+
 def test_a_program_that_recorded_nothing_is_told_what_records(visit):
     finding = visit()["dropped-events"]
     assert (finding["status"], finding["title"]) == ("unknown", "No call was recorded yet")

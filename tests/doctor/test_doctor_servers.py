@@ -32,13 +32,15 @@ def test_servers_that_are_set_up_as_shipped_hold_every_item(serve, doctor, tmp_p
     with Stack([url.split("/")[2]], tmp_path) as stack:
         arguments = ("--url", url, "--prometheus", stack.prometheus_url, "--alertmanager", stack.alertmanager_url)
         stack.wait_until(lambda: stack.query('up{job="agentgauge"} == 1'), what="a scrape")
-        stack.wait_until(lambda: doctor(*arguments).status("watchdog") == "ok", what="the watchdog in Alertmanager")
-        examined = doctor(*arguments)
-        assert {check: examined.status(check) for check in SERVERS} == {
-            **dict.fromkeys(SERVERS, "ok"),
-            "receivers": "warn",  # the shipped receivers are examples
-        }
-        assert examined["scraped"]["evidence"] == f'up{{job="agentgauge"}} = 1 for {url}'
+        expected = dict.fromkeys(SERVERS, "ok") | {"receivers": "warn"}  # the shipped receivers are examples
+
+        def examined_as_expected(*options):
+            examined = doctor(*arguments, *options)
+            return examined if {check: examined.status(check) for check in SERVERS} == expected else None
+
+        # the watchdog takes a while to Alertmanager, and on a busy machine a scrape may come too late now and then
+        examined = stack.wait_until(examined_as_expected, what=f"what doctor says: {expected}")
+        assert examined["scraped"]["evidence"] == f'up{{job=~"agentgauge(-.+)?"}} = 1 for {url}'
         assert "exemplar-storage" in examined["exemplar-storage"]["evidence"]
         assert examined["rules-loaded"]["evidence"] == f"{SHIPPED} of {SHIPPED} alerts loaded"
         evidence = examined["receivers"]["evidence"]
@@ -46,8 +48,7 @@ def test_servers_that_are_set_up_as_shipped_hold_every_item(serve, doctor, tmp_p
         for address in ("127.0.0.1:9095", "smtp.example", "@example.com"):
             assert address in evidence
         assert "agentgauge.tmpl" in evidence  # Alertmanager tells where its templates are
-        production = doctor(*arguments, "--production")
-        assert {production.status(check) for check in set(SERVERS) - {"receivers"}} == {"ok"}
+        production = stack.wait_until(lambda: examined_as_expected("--production"), what="the same of the checklist")
         assert production.document["score"]["categories"]["alerting"]["not_shown"] == 0
         assert doctor(*arguments[:4]).status("watchdog") == "ok"  # by Prometheus' own word
         agentgauge.stop()
@@ -102,6 +103,16 @@ def test_servers_that_were_not_named_are_not_asked_and_unknown_in_the_checklist(
     assert {(finding["status"], finding["fix"]) for finding in unnamed} == {
         ("unknown", "Name it with --prometheus http://HOST:PORT.")
     }
+
+
+@pytest.mark.parametrize(
+    ("job", "status"), [("agentgauge", "ok"), ("agentgauge-billing", "ok"), ("agentgauged", "fail"), ("agentgauge-", "fail")]
+)
+def test_a_job_that_promises_the_metrics_by_its_name_is_scraped(doctor, answering, job, status):
+    target = {"labels": {"job": job}, "scrapeUrl": "http://a:1/metrics", "health": "up", "lastError": ""}
+    body = json.dumps({"status": "success", "data": {"activeTargets": [target]}}).encode()
+    url = answering(lambda _path, _headers: (200, {"Content-Type": "application/json"}, body))
+    assert doctor("--prometheus", url).status("scraped") == status
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ def launch(*command, **environment):
 
 def samples_when(done, url):
     """Scrape until the page says that the work is done."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         samples = [sample for family in families for sample in family.samples]
         if done(samples):
@@ -74,7 +74,7 @@ def label_names(samples):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The samples of the plain program under ``agentgauge run``, what it said, and the samples of the decorated demo."""
-    size = (*SIZE, "--questions", "12", "--linger", "60")
+    size = (*SIZE, "--questions", "12", "--linger", "600")
     prices = tmp_path_factory.mktemp("plain") / "prices.json"
     prices.write_text('{"offline": {"input_usd_per_million": 0.15, "output_usd_per_million": 0.6}}')
     command = (*RUN, "--service-name", "plain", PLAIN, *size, "--faults", "heavy")
@@ -129,6 +129,6 @@ def test_the_plain_program_knows_nothing_of_agentgauge():
     assert code
     assert "agentgauge" not in code
     process = launch(sys.executable, "-W", "error", PLAIN, *SIZE, "--questions", "3", "--faults", "none")
-    printed, complaints = process.communicate(timeout=60)
+    printed, complaints = process.communicate(timeout=120)
     assert (process.returncode, complaints) == (0, "")
     assert printed.startswith("3 of 3 questions answered, ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command, cwd=ROOT):
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=240, cwd=cwd)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it might lead to the checkout
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, timeout=240, cwd=cwd, env=environment
+    )
 
 
 def pip(*arguments):

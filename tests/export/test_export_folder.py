@@ -256,6 +256,8 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(place, capsys):
     [
         (["--format", "helm"], "agentgauge export: argument --format: invalid choice: 'helm'"),
         (["--forced"], "agentgauge export: unrecognized arguments: --forced"),
+        (["--job-label", "x"], "agentgauge export: --job-label works with --format kubernetes: give both"),
+        (["--format", "kubernetes", "--job-label", ""], "agentgauge export: --job-label '': Kubernetes takes no such label"),
         (["--keda", "x"], "agentgauge export: --keda works with --format kubernetes: give both"),
         (["--label", "a=b"], "agentgauge export: --label works with --format kubernetes: give both"),
         (["--label", "a"], "agentgauge export: argument --label: give KEY=VALUE"),

@@ -98,15 +98,62 @@ def test_each_object_has_the_namespace_and_the_labels_that_are_asked_for(export)
 @pytest.mark.parametrize(
     ("monitor", "file", "endpoints"), [("pod", "pod-monitor", "podMetricsEndpoints"), ("service", "service-monitor", "endpoints")]
 )
-def test_programs_are_scraped_once_with_their_token_as_the_job_that_the_rules_know(monitor, file, endpoints, export):
+def test_programs_are_scraped_once_with_their_token(monitor, file, endpoints, export):
     exported = export("--monitor", monitor)
     assert [name for name in exported if "monitor" in name] == [f"{file}.json"]
     [endpoint] = exported[f"{file}.json"]["spec"][endpoints]
-    assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": "agentgauge"}]
     assert endpoint["authorization"]["credentials"] == {"name": "agentgauge-metrics", "key": "token"}
     page = (ROOT / "docs/export.md").read_text()
     assert "create secret generic agentgauge-metrics --namespace agents --from-literal=token=" in page
     assert all(f"{key}: {value}" in page for key, value in exported[f"{file}.json"]["spec"]["selector"]["matchLabels"].items())
+
+
+JOBS = [  # the labels, and the job by ours and by the one that is asked for
+    ({}, "agentgauge", "agentgauge"),
+    ({"agentgauge": "enabled", "app_kubernetes_io_name": "billing"}, "agentgauge", "billing"),
+    ({"agentgauge_job": "agentgauge-billing"}, "agentgauge-billing", "agentgauge"),
+    ({"agentgauge_job": ""}, "agentgauge", "agentgauge"),
+    ({"agentgauge_job": "a", "app_kubernetes_io_name": "b"}, "a", "b"),
+]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("role", ["pod", "service"])
+@pytest.mark.parametrize("options", [(), ("--job-label", "app.kubernetes.io/name")], ids=["our label", "another"])
+def test_the_job_is_what_the_label_says_and_without_it_the_one_that_the_rules_know(options, role, export, tmp_path):
+    [monitor] = [manifest for name, manifest in export("--monitor", role, *options).items() if name.endswith("-monitor.json")]
+    assert problems(monitor) == []
+    discovered = [{f"__meta_kubernetes_{role}_label_{label}": value for label, value in labels.items()} for labels, *_ in JOBS]
+    assert jobs_of(monitor, discovered, tmp_path) == [jobs[bool(options)] for _, *jobs in JOBS]
+
+
+def jobs_of(monitor, discovered, folder):
+    """Return the job that Prometheus gives each target which it discovered with these labels.
+
+    The operator has the monitor's or the Service's name as the job first, and the monitor's own relabelings after that.
+    """
+    [endpoint] = [*monitor["spec"].get("endpoints", ()), *monitor["spec"].get("podMetricsEndpoints", ())]
+    rendered = [
+        {re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), key): value for key, value in relabeling.items()}
+        for relabeling in endpoint["relabelings"]
+    ]
+    scrape = {
+        "job_name": "discovered",
+        "static_configs": [{"targets": [f"a:{number}"], "labels": labels} for number, labels in enumerate(discovered)],
+        "relabel_configs": [{"target_label": "job", "replacement": "agents/agentgauge"}, *rendered],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
+    for patience in ("1s", "10s"):  # it always waits to the end
+        ended = run("promtool", "check", "service-discovery", f"--timeout={patience}", folder / "prometheus.yml", "discovered")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        if targets := json.loads(ended.stdout):
+            break
+    jobs = {target["labels"]["instance"]: target["labels"]["job"] for target in targets}
+    return [jobs[f"a:{number}"] for number in range(len(discovered))]
+
+
+def test_what_keda_asks_counts_the_pods_of_its_deployment_under_whatever_job():
+    assert "job" not in query(Scaling("swarm", namespace="agents"))
 
 
 def test_another_monitor_takes_the_place_of_the_first(export):

@@ -9,9 +9,12 @@ import threading
 import time
 from pathlib import Path
 
+PATIENCE_SECONDS = 60.0  # far longer than anything takes, on a busy machine too
+_OURS = {"agentgauge-server", "agentgauge-connection"}
+
 
 def get(server, path="/metrics", method="GET", body=None, **headers):
-    connection = http.client.HTTPConnection(*server.address, timeout=8)
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -21,7 +24,7 @@ def get(server, path="/metrics", method="GET", body=None, **headers):
 def send(server, data):
     """Send bytes and give all that comes back until the server ends the connection."""
     received = b""
-    with socket.create_connection(server.address, timeout=8) as sock, contextlib.suppress(ConnectionError):
+    with socket.create_connection(server.address, timeout=PATIENCE_SECONDS) as sock, contextlib.suppress(ConnectionError):
         sock.sendall(data)
         with contextlib.suppress(OSError):  # it may have hung up already
             sock.shutdown(socket.SHUT_WR)
@@ -30,15 +33,16 @@ def send(server, data):
     return received
 
 
-def wait_until(condition, seconds=8):
-    deadline = time.monotonic() + seconds
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the awaited state did not come"
         time.sleep(0.005)
 
 
 def connection_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")]
+    """Those of servers: another test's collector may still be at work."""
+    return [thread for thread in threading.enumerate() if thread.name in _OURS]
 
 
 def open_descriptors():

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from made_up_series import registry_of, task_durations
-from server_clients import connection_threads, get, open_descriptors, send
+from server_clients import PATIENCE_SECONDS, connection_threads, get, open_descriptors, send, wait_until
 
 from agentgauge.config import Config
 from agentgauge.errors import contained_errors
@@ -119,14 +119,14 @@ def test_close_gives_the_port_the_threads_and_the_descriptors_back(serve):
     before = open_descriptors()
     server = serve()
     _, port = server.address
-    idle = socket.create_connection(server.address, timeout=5)
+    idle = socket.create_connection(server.address, timeout=PATIENCE_SECONDS)
     get(server)
     server.close()
     server.close()
     assert connection_threads() == []
     assert idle.recv(1) == b""
     idle.close()
-    assert open_descriptors() == before
+    wait_until(lambda: open_descriptors() <= before)  # other threads of the process may have some open for a moment
     again = MetricsServer(Config(port=port), lambda *_: None)
     assert again.bind()
     again.close()
@@ -139,7 +139,7 @@ def test_close_lets_a_response_that_is_on_its_way_end():
 
     def slow(*request):
         asked.set()
-        gate.wait(8)
+        gate.wait(PATIENCE_SECONDS)
         return respond(*request, registry=registry_of(), config=config, is_ready=lambda: True, on_scrape=lambda *_: None)
 
     config = Config(port=0)
@@ -149,8 +149,10 @@ def test_close_lets_a_response_that_is_on_its_way_end():
     statuses = []
     client = threading.Thread(target=lambda: statuses.append(get(server, "/livez")[0].status))
     client.start()
-    assert asked.wait(8)
-    threading.Timer(0.1, gate.set).start()
+    assert asked.wait(PATIENCE_SECONDS)
+    letting_go = threading.Thread(target=lambda: (server._closing.wait(PATIENCE_SECONDS), gate.set()))
+    letting_go.start()
     server.close()
     client.join()
+    letting_go.join()
     assert statuses == [200]

@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 import pytest
 from made_up_series import one_of_each_kind, registry_of, task_durations
 from prometheus_client import CollectorRegistry
-from server_clients import wait_until
+from server_clients import PATIENCE_SECONDS, wait_until
 
 from agentgauge import task
 from agentgauge.errors import ConfigurationError, contained_errors
@@ -264,7 +264,7 @@ def test_the_event_loop_goes_on_while_a_collector_is_slow():
             return []
 
         def collect(self):
-            assert went_on.wait(8), "the event loop was held up"
+            assert went_on.wait(PATIENCE_SECONDS), "the event loop was held up"
             return []
 
     async def scrape_and_go_on():
@@ -287,7 +287,7 @@ def test_a_full_executor_of_the_hosts_does_not_hold_a_scrape_up():
 
     async def scrape_beside_blocking_calls():
         loop = asyncio.get_running_loop()
-        calls = [loop.run_in_executor(None, scraped.wait, 8) for _ in range(100)]
+        calls = [loop.run_in_executor(None, scraped.wait, PATIENCE_SECONDS) for _ in range(100)]
 
         async def send(message):
             pass
@@ -322,7 +322,7 @@ def test_a_request_that_is_cancelled_leaves_no_thread():
 
         def collect(self):
             began.set()
-            gate.wait(8)
+            gate.wait(PATIENCE_SECONDS)
             return []
 
     async def send(message):
@@ -330,7 +330,7 @@ def test_a_request_that_is_cancelled_leaves_no_thread():
 
     async def cancel():
         scrape = asyncio.create_task(converse(asgi_app(registry_of(Slow())), scope_of(), send))
-        assert await asyncio.to_thread(began.wait, 8)
+        assert await asyncio.to_thread(began.wait, PATIENCE_SECONDS)
         scrape.cancel()
         with pytest.raises(asyncio.CancelledError):
             await scrape
@@ -388,5 +388,5 @@ async def main():
 asyncio.run(main())
 print("ended")
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (result.stdout, result.stderr, result.returncode) == ("ended\n", "", 0)

@@ -17,7 +17,7 @@ COMMON = """
 import agentgauge
 from agentgauge.exposition import asgi_app, wsgi_app
 
-agentgauge.start(is_server_enabled=False, service_name="shop")
+agentgauge.start(is_server_enabled=False, service_name="shop", collector_timeout_seconds=60)
 
 @agentgauge.task("request")
 def work():
@@ -114,7 +114,7 @@ def running(folder, program, command):
         subprocess.Popen([sys.executable, *command], cwd=folder, stdout=output, stderr=output) as process,
     ):
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while not (found := re.search(r"(?:[Rr]unning on|Listening at:) (http://127\.0\.0\.1:\d+)", log.read_text())):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
@@ -122,7 +122,7 @@ def running(folder, program, command):
             yield found[1]
             assert process.poll() is None, log.read_text()
             process.terminate()
-            process.wait(30)
+            process.wait(60)
             assert "Traceback" not in log.read_text(), log.read_text()
         finally:
             process.kill()
@@ -131,7 +131,7 @@ def running(folder, program, command):
 def get(url, method="GET", **headers):
     request = urllib.request.Request(url, method=method, headers={key.replace("_", "-"): text for key, text in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as refused:
         with refused:

@@ -6,11 +6,11 @@ import contextlib
 import http.client
 import logging
 import subprocess
-import threading
 from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
+from server_clients import connection_threads
 
 import agentgauge
 from agentgauge.config import Config
@@ -30,12 +30,12 @@ def stopped():
 def test_start_refuses_an_open_address_without_protection_and_says_how(host):
     with pytest.raises(ConfigurationError, match=r"can be reached from other machines: set bearer_token.*tls_certificate_file"):
         agentgauge.start(host=host, port=0)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("agentgauge")]
+    assert connection_threads() == []
 
 
 def scrape(url, token):
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=8)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
         response = connection.getresponse()

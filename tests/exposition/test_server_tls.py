@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from made_up_series import registry_of, task_durations
-from server_clients import connection_threads, open_descriptors, send, wait_until
+from server_clients import PATIENCE_SECONDS, connection_threads, open_descriptors, send, wait_until
 
 from agentgauge.config import Config
 from agentgauge.errors import ConfigurationError, contained_errors
@@ -42,7 +42,7 @@ def get_by_tls(server, pem, *client_pair):
     context = ssl.create_default_context(cafile=pem / "certificate.pem")
     if client_pair:
         context.load_cert_chain(*(pem / name for name in client_pair))
-    connection = http.client.HTTPSConnection(*server.address, timeout=8, context=context)
+    connection = http.client.HTTPSConnection(*server.address, timeout=PATIENCE_SECONDS, context=context)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics")
         response = connection.getresponse()
@@ -59,7 +59,7 @@ def test_a_client_without_tls_is_dropped_and_one_that_never_shakes_hands_holds_n
     server = serve(**server_files(pem))
     with contextlib.ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(socket.create_connection(server.address, timeout=5))
+            stack.enter_context(socket.create_connection(server.address, timeout=PATIENCE_SECONDS))
         assert b"HTTP/1.1" not in send(server, b"GET /metrics HTTP/1.1\r\n\r\n")
         assert b"agent_task_duration_seconds_count" in get_by_tls(server, pem)[1]
     assert caplog.records == []
@@ -90,7 +90,7 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_seen(serve, pem):
     context = ssl.create_default_context(cafile=pem / "certificate.pem")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     peer = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-    with socket.create_connection(server.address, timeout=8) as sock:
+    with socket.create_connection(server.address, timeout=PATIENCE_SECONDS) as sock:
         while True:
             try:
                 peer.do_handshake()

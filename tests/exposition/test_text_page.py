@@ -242,6 +242,6 @@ def test_promtool_has_nothing_to_say_about_the_page():
         collector(registry=registry)
     registry.register(MadeUp({catalogue.TASKS_IN_PROGRESS: [plain((("agent_task", "late"),), 1)]}))
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=page_of(registry), capture_output=True, text=True, check=False, timeout=30
+        ["promtool", "check", "metrics"], input=page_of(registry), capture_output=True, text=True, check=False, timeout=60
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

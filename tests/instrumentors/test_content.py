@@ -234,12 +234,14 @@ def test_plain_data_becomes_the_json_that_it_is(value):
 )
 def test_a_huge_value_costs_no_more_than_what_is_kept_of_it(huge):
     value = huge()
-    began = time.thread_time()
-    kept = ON.attribute(INPUT, value)
-    spent = time.thread_time() - began
+    spent = []
+    for _ in range(3):  # what else the machine does only adds
+        began = time.thread_time()
+        kept = ON.attribute(INPUT, value)
+        spent.append(time.thread_time() - began)
 
     assert len(kept.encode()) <= ON.limit_bytes
-    assert spent < 0.1  # json.dumps alone takes seconds
+    assert min(spent) < 0.1  # json.dumps alone takes seconds
 
 
 # --- of any kind ----------------------------------------------------------------------------------------------------------

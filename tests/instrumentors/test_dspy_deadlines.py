@@ -61,6 +61,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("has_spans", [False, True], ids=["without spans", "with spans"])
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_deadline_at_any_moment_leaves_nothing_open(fresh, request, monkeypatch, program, has_spans):

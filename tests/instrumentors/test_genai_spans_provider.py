@@ -149,6 +149,7 @@ def test_undo_gives_everything_back_exactly(
 def test_after_undo_no_provider_is_listened_to_although_somebody_has_wrapped_what_we_installed(
     monkeypatch: pytest.MonkeyPatch, set_provider: SetProvider, kit: Kit
 ) -> None:
+    monkeypatch.setattr(trace, "_set_tracer_provider", trace._set_tracer_provider)  # what is given back in the end
     instrument(kit)
     ours = trace._set_tracer_provider
     monkeypatch.setattr(trace, "_set_tracer_provider", functools.partial(ours))

@@ -76,6 +76,7 @@ def still_open(fresh):
     return [record for record in (*fresh.recorder.open, *fresh.recorder.buffer) if record[END] is None]
 
 
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("is_beside", [False, True], ids=["around", "beside"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deadline_between_a_beginning_and_its_caller_leaves_nothing_open(fresh, kit, spans, kind, is_beside):
@@ -89,6 +90,7 @@ def test_a_deadline_between_a_beginning_and_its_caller_leaves_nothing_open(fresh
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("name", ["chat gpt", "execute_tool look_up", "invoke_agent scout", "invoke_workflow news"])
 def test_a_deadline_while_a_span_of_others_begins_or_ends_leaves_no_call_open(fresh, spans, name):
     listener = SpanListener(fresh.recorder, "genai-spans")

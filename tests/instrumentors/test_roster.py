@@ -235,7 +235,7 @@ class Gate:
 
     def pause(self) -> None:
         self.is_there.set()
-        assert self.may_go_on.wait(30)
+        assert self.may_go_on.wait(60)
 
 
 @pytest.fixture
@@ -296,16 +296,16 @@ def test_what_another_thread_is_importing_is_waited_for_and_both_go_on(
     monkeypatch.setattr(roster, "_wait_for", note_and_wait)
     faults: list[BaseException] = []
     importer = in_thread(lambda: importlib.import_module(half_made), faults)
-    assert gate.is_there.wait(30)
+    assert gate.is_there.wait(60)
     starter = in_thread(instrumentation, faults)
-    assert waits.wait(30)
-    with_hook = LOADING.acquire(5)
+    assert waits.wait(60)
+    with_hook = LOADING.acquire(60)
     LOADING.release()
     assert with_hook, "an import hook in the thread that imports would wait for ever"
     assert "crew_hooks" not in sys.modules
     gate.may_go_on.set()
-    importer.join(30)
-    starter.join(30)
+    importer.join(60)
+    starter.join(60)
     assert not importer.is_alive()
     assert not starter.is_alive()
     call()
@@ -322,11 +322,11 @@ def test_an_import_that_fails_in_another_thread_is_not_tried_again_and_a_later_o
     crew(package=f"{PAUSE}gate.imports += 1\nif gate.imports == 1: raise OSError\nfrom crew import tools\n")
     faults: list[BaseException] = []
     importer = in_thread(lambda: importlib.import_module("crew"), faults)
-    assert gate.is_there.wait(30)
+    assert gate.is_there.wait(60)
     starter = in_thread(instrumentation, faults)
     gate.may_go_on.set()
-    importer.join(30)
-    starter.join(30)
+    importer.join(60)
+    starter.join(60)
 
     assert [type(fault) for fault in faults] == [OSError]
     assert gate.imports == 1

@@ -7,8 +7,9 @@ import time
 import urllib.request
 
 import pytest
+import yaml
 
-from expressions import ALERTMANAGER, load_rules
+from expressions import ALERTMANAGER, load_cases, load_rules
 from stack import Stack
 
 pytestmark = pytest.mark.servers
@@ -79,6 +80,27 @@ def _receiver(*labels):
     return _amtool("config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels).strip()
 
 
+@pytest.mark.parametrize(
+    ("name", "severity", "repeated"),
+    [
+        ("AgentgaugeBudgetExhaustedSoon", "critical", "24h"),  # nobody can end it before the day or month is over
+        ("AgentgaugeBudgetExhaustedSoon", "warning", "4h"),
+        ("AgentgaugeErrorRatioHigh", "critical", "1h"),
+    ],
+)
+def test_what_nobody_can_end_is_repeated_once_a_day_only(tmp_path, name, severity, repeated):
+    config = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    routes = [config["route"], *config["route"]["routes"]]
+    for route in routes:  # amtool tells the receiver alone
+        route["receiver"] = route["repeat_interval"]
+        route.pop("mute_time_intervals", None)
+    receivers = [{"name": interval} for interval in {route["repeat_interval"] for route in routes}]
+    path = tmp_path / "alertmanager.json"
+    path.write_text(json.dumps({"route": config["route"], "receivers": receivers}), encoding="utf-8")
+    labels = [f"alertname={name}", f"severity={severity}"]
+    assert _amtool("config", "routes", "test", f"--config.file={path}", *labels).strip() == repeated
+
+
 def test_no_secret_stands_in_the_configuration():
     text = ALERTMANAGER.read_text(encoding="utf-8")
     keys = re.findall(r"^\s*-?\s*\w*(?:api_url|password|routing_key|service_key|credentials|token)\w*:", text, re.MULTILINE)
@@ -87,8 +109,9 @@ def test_no_secret_stands_in_the_configuration():
     assert [key for key in keys if not key.rstrip(":").endswith("_file")] == []
 
 
-def test_a_warning_about_an_agent_waits_while_something_critical_is_wrong_with_it(alertmanager):
+def test_a_warning_about_an_agent_waits_while_its_calls_fail(alertmanager):
     of_agent = {"job": "mute", "gen_ai_agent_name": "r"}
+    elsewhere = {"alertname": "AgentgaugeQueueGrowing", "severity": "warning"}
     expected = {"the same alert", "of another task", "another alert"}
     muted = _muted(
         alertmanager,
@@ -99,21 +122,68 @@ def test_a_warning_about_an_agent_waits_while_something_critical_is_wrong_with_i
             of_agent
             | {"alertname": "AgentgaugeErrorRatioHigh", "agent_task": "u", "severity": "warning", "is": "of another task"},
             of_agent | {"alertname": "AgentgaugeQueueGrowing", "severity": "warning", "is": "another alert"},
+            of_agent | {"alertname": "AgentgaugeBudgetExhaustedSoon", "period": "day", "severity": "warning", "is": "of money"},
+            of_agent | {"alertname": "AgentgaugeLatencyBudgetBurnSlow", "severity": "warning", "is": "of time"},
             of_agent | {"alertname": "AgentgaugeSpendUnusual", "severity": "info", "is": "information"},
             of_agent | {"alertname": "AgentgaugeMemory", "severity": "critical", "is": "also critical"},
-            of_agent | {"job": "other", "alertname": "AgentgaugeQueueGrowing", "severity": "warning", "is": "in another job"},
-            {
-                "job": "mute",
-                "alertname": "AgentgaugeQueueGrowing",
-                "gen_ai_agent_name": "s",
-                "severity": "warning",
-                "is": "else's",
-            },
+            of_agent | elsewhere | {"job": "other", "is": "in another job"},
+            of_agent | elsewhere | {"gen_ai_agent_name": "s", "is": "else's"},
             {"job": "mute", "alertname": "AgentgaugeHostCpuHigh", "instance": "a:1", "severity": "warning", "is": "of a host"},
         ],
         expected,
     )
     assert muted == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["AgentgaugeBudgetExhaustedSoon", "AgentgaugeLatencyBudgetBurnFast", "AgentgaugeCriticalUnresolved"]
+)
+def test_what_explains_nothing_else_mutes_no_other_warning_about_the_agent(alertmanager, name):
+    of_agent = {"job": name, "gen_ai_agent_name": "r"}
+    warning = of_agent | {"agent_task": "t", "severity": "warning"}
+    muted = _muted(
+        alertmanager,
+        [
+            of_agent | {"alertname": name, "severity": "critical", "is": "critical"},
+            warning | {"alertname": "AgentgaugeTaskStuck", "instance": "a:1", "is": "stuck"},
+            warning | {"alertname": "AgentgaugeErrorRatioHigh", "is": "failing"},
+        ],
+        set(),
+    )
+    assert muted == set()
+
+
+def _labels_by_alert():
+    """Map each alert that comes both critical and as a warning to the labels that it has in the cases of the rules."""
+    rules = [rule for group in load_rules()["groups"] for rule in group["rules"] if "alert" in rule]
+    severities = {(rule["alert"], rule["labels"]["severity"]) for rule in rules}
+    both = {name for name, severity in severities if severity == "critical" and (name, "warning") in severities}
+    labels = {name: set() for name in both}
+    for test in load_cases()["tests"]:
+        for case in test.get("alert_rule_test", ()):
+            if case["alertname"] in both:
+                labels[case["alertname"]].update(*(alert["exp_labels"] for alert in case["exp_alerts"]))
+    return {name: sorted(found - {"severity"}) for name, found in labels.items()}
+
+
+def test_what_is_critical_mutes_the_warning_about_the_same_subject_and_about_no_other(alertmanager):
+    by_alert = _labels_by_alert()
+    assert len(by_alert) > 10
+    assert {"gen_ai_request_model", "period", "agent_task", "metric"} <= set().union(*by_alert.values())
+    alerts, expected = [], set()
+    for name, labels in by_alert.items():
+        for label in labels:
+            subject = {"alertname": name} | dict.fromkeys(labels, f"{name} {label}")  # each label on its own, in a job of its own
+            if label != "gen_ai_agent_name":
+                subject.pop("gen_ai_agent_name", None)  # what is said of all tasks of an agent is tested above
+            alerts += [
+                subject | {"severity": "critical", "is": f"{name} {label} critical"},
+                subject | {"severity": "warning", "is": f"{name} {label} same"},
+                subject | {label: "another", "severity": "warning", "is": f"{name} of another {label}"},
+            ]
+            expected.add(f"{name} {label} same")
+    muted = _muted(alertmanager, alerts, expected)
+    assert (expected - muted, muted - expected) == (set(), set())
 
 
 def test_what_is_critical_mutes_the_warning_about_the_same_machine_only(alertmanager):
@@ -137,17 +207,22 @@ def test_what_is_critical_mutes_the_warning_about_the_same_machine_only(alertman
 
 
 def test_a_fast_burn_mutes_the_slow_one_of_the_same_objective_only(alertmanager):
-    burn = {"job": "burn", "agent_task": "t"}  # of no agent, so that the agent's own rule is not what mutes
-    fast = burn | {"alertname": "AgentgaugeErrorBudgetBurnFast", "severity": "critical", "objective": "success", "is": "fast"}
-    slow = burn | {"alertname": "AgentgaugeErrorBudgetBurnSlow", "severity": "warning", "objective": "success"}
-    expected = {"slow"}
+    nobodys = {"job": "burn", "agent_task": "t"}  # of no agent, so that the agent's own rule is not what mutes
+    agents = {"job": "burn", "agent_task": "t", "gen_ai_agent_name": "r"}
+    late = {"alertname": "AgentgaugeLatencyBudgetBurnSlow", "severity": "warning", "objective": "latency"}
+    slow = {"alertname": "AgentgaugeErrorBudgetBurnSlow", "severity": "warning", "objective": "success"}
+    fast = {"alertname": "AgentgaugeErrorBudgetBurnFast", "severity": "critical", "objective": "success"}
+    expected = {"slow", "slow of an agent"}
     muted = _muted(
         alertmanager,
         [
-            fast,
-            slow | {"is": "slow"},
-            slow | {"agent_task": "u", "is": "slow elsewhere"},
-            slow | {"alertname": "AgentgaugeLatencyBudgetBurnSlow", "objective": "latency", "is": "of another objective"},
+            nobodys | fast | {"is": "fast"},
+            nobodys | slow | {"is": "slow"},
+            nobodys | slow | {"agent_task": "u", "is": "slow elsewhere"},
+            nobodys | late | {"is": "of another objective"},
+            agents | fast | {"is": "fast of an agent"},
+            agents | slow | {"is": "slow of an agent"},
+            agents | late | {"is": "of an agent's other objective"},
         ],
         expected,
     )

@@ -104,6 +104,7 @@ CHANGES = {
         ("offset 1h) >= 72", "offset 1h) >= 1"),
     ],
     ("slo", "slo_hours_test.yml"): [("0.05 *", "0.5 *")],
+    ("escalation", "escalation_test.yml"): [("|AgentgaugeBudgetExhaustedSoon", "")],
     ("models", "month_test.yml"): [("day_of_month() <= 15", "day_of_month() <= 31")],
     ("tools", "tools_test.yml"): [
         ("GeneratorExit|", ""),

@@ -42,7 +42,7 @@ def is_free(lock):
     t.join()
     return taken[0]
 
-def wait(pid, seconds=20):
+def wait(pid, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -61,7 +61,7 @@ def run(script):
         [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -117,10 +117,10 @@ def test_a_forked_child_starts_with_no_open_tasks_and_the_parent_keeps_its_own()
         def stay_inside():
             with metrics._ledger._lock:
                 is_inside.set()
-                may_leave.wait(30)
+                may_leave.wait(60)
 
         threading.Thread(target=stay_inside).start()
-        is_inside.wait(30)
+        is_inside.wait(60)
         child = os.fork()
         if child:
             may_leave.set()
@@ -141,7 +141,7 @@ def test_a_forked_child_starts_with_no_open_tasks_and_the_parent_keeps_its_own()
             os._exit(0)
     """
     result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=240, check=True
     )
     assert result.stdout.splitlines() == ["child None 1 0 {}", "parent 1 0 1 {}"]
     assert "Traceback" not in result.stderr

@@ -196,6 +196,7 @@ def _raise_in_our_code_at(point):
 
 
 @pytest.mark.parametrize("kind", [SeriesKind.RUN, SeriesKind.TOOL, SeriesKind.LM, SeriesKind.WORKFLOW])
+@pytest.mark.usefixtures("no_collections")
 def test_a_deadline_in_the_middle_of_a_wrapper_leaves_nothing_open(fresh, kind):
     def start(_args, _kwargs):
         if kind is SeriesKind.LM:
@@ -260,3 +261,33 @@ def test_an_agents_name_outlives_its_run_as_a_name_alone(fresh):
     assert name == "scout"
     assert name.is_closed
     assert name.run is None
+
+
+def test_a_step_that_outlives_the_run_of_a_sub_agent_spends_for_the_agent_around(fresh):
+    lead = begin(fresh, SeriesKind.RUN, agent="lead")
+    tool_of_lead = begin(fresh, SeriesKind.TOOL, "ask")
+    sub = begin(fresh, SeriesKind.RUN, agent="sub")
+    step = begin(fresh, SeriesKind.TASK, "late", is_beside=True)
+    sub.end()
+
+    call = LmCall(fresh.recorder, MODEL, instrumentor="tests", parent=step, is_beside=True)
+    call.note_answer(Answer(input_tokens=5))
+    call.end()
+    for each in (step, tool_of_lead, lead):
+        each.end()
+
+    assert fresh.value("agent_subtree_tokens_total", gen_ai_agent_name="lead", gen_ai_token_type="input") == 5
+
+
+def test_a_model_is_asked_anew_by_a_step_that_outlives_the_call_that_began_it(fresh):
+    run = begin(fresh, SeriesKind.RUN, agent="lead")
+    first = LmCall(fresh.recorder, MODEL, instrumentor="tests")
+    step = begin(fresh, SeriesKind.TASK, "late", is_beside=True)
+    first.end()
+    inner = begin(fresh, SeriesKind.TASK, "inner", parent=step, is_beside=True)
+
+    second = LmCall(fresh.recorder, MODEL, instrumentor="tests", parent=inner, is_beside=True)
+
+    assert not second.is_suppressed
+    for each in (second, inner, step, run):
+        each.end()

@@ -68,7 +68,7 @@ async def test_a_consumer_that_breaks_and_forgets_abandons_when_the_loop_collect
         if item == 2:
             break
     gc.collect()
-    await asyncio.wait_for(cleaned.wait(), 5)
+    await asyncio.wait_for(cleaned.wait(), 60)
 
     assert outcomes(fresh, "endless") == {"abandoned": 1}
     assert_one_ended_span(maybe_spans)

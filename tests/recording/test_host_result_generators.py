@@ -101,7 +101,7 @@ SYNC_WAYS = {
 
 async def settle(condition):
     """Let the event loop finish what the garbage collector has given it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the collector of garbage sets no event
             await asyncio.sleep(0)
 

@@ -11,14 +11,23 @@ import time
 import pytest
 from prometheus_client import generate_latest
 
-from agentgauge import task
-from agentgauge.recording.recorder import SOFT_LIMIT
-from agentgauge.recording.series import SeriesKind
+from agentgauge import catalogue, task
+from agentgauge.recording import recorder as recorder_module
+from agentgauge.recording.lm_call import Answer, LmCall
+from agentgauge.recording.recorder import SOFT_LIMIT, Recorder
+from agentgauge.recording.series import LmName, SeriesKind
 
 COUNT = "agent_task_duration_seconds_count"
 RECORDED = "agentgauge_events_recorded_total"
 DROPPED = "agentgauge_events_dropped_total"
 OVERFLOWED = "agentgauge_series_overflowed_total"
+
+
+@pytest.fixture(autouse=True)
+def _a_minutes_wait(monkeypatch):
+    """Let whoever waits for the drain's lock in vain wait so long that no other delay is mistaken for it."""
+    monkeypatch.setattr(recorder_module, "_LOCK_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(Recorder._hold_and, "__defaults__", (60.0,))
 
 
 def interrupting(series, action, after=0):
@@ -62,7 +71,7 @@ def test_a_scrape_from_a_signal_handler_in_the_middle_of_a_drain_does_not_deadlo
     finally:
         signal.signal(signal.SIGUSR1, previous)
 
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 60
     assert len(pages) == 1
     assert fresh.value(COUNT, agent_task="work", outcome="success") == 3
 
@@ -80,7 +89,6 @@ def test_a_scrape_from_a_garbage_collection_in_the_middle_of_a_drain_does_not_de
             pages.append(generate_latest(fresh.registry))
 
     interrupting(fresh.recorder.series[SeriesKind.TASK]["", "work"], gc.collect)
-    gc.freeze()  # what a long session has gathered takes a collection as long as a lock that is waited for in vain
     gc.callbacks.append(collect)
     try:
         work()
@@ -88,9 +96,8 @@ def test_a_scrape_from_a_garbage_collection_in_the_middle_of_a_drain_does_not_de
         fresh.recorder.drain()
     finally:
         gc.callbacks.remove(collect)
-        gc.unfreeze()
 
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 60
     assert len(pages) == 2
     assert fresh.value(COUNT, agent_task="work", outcome="success") == 3
 
@@ -176,5 +183,58 @@ while interrupts < 2000:
         interrupts += 1
         assert not recorder._is_held_here(), interrupts
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+class StruckError(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.fixture
+def interrupt(fresh, monkeypatch):
+    """Give a function that lets a drain be interrupted where it counts for the so-and-so-manieth time."""
+    fold = fresh.recorder._fold_values
+
+    def at(number):
+        counts = iter(range(number + 1))
+
+        def fold_or_raise(*values):
+            if next(counts, None) == number:
+                raise StruckError
+            fold(*values)
+
+        monkeypatch.setattr(fresh.recorder, "_fold_values", fold_or_raise)
+        with pytest.raises(StruckError):
+            fresh.recorder.drain()
+        monkeypatch.undo()
+        fresh.recorder.drain()
+
+    return at
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 30])
+def test_an_interrupt_among_observations_costs_one_at_most(fresh, interrupt, number):
+    for each in range(40):
+        fresh.recorder.observe(catalogue.INSTRUMENTOR_CALLS, ((catalogue.INSTRUMENTOR, f"i{each % 10}"),), 1)
+
+    interrupt(number)
+
+    counted = sum(fresh.value("agentgauge_instrumentor_calls_total", instrumentor=f"i{each}") or 0 for each in range(10))
+    assert 39 <= counted <= 40
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 20])
+def test_an_interrupt_among_answers_costs_sixty_four_at_most(fresh, interrupt, number):
+    for each in range(450):
+        call = LmCall(fresh.recorder, LmName("chat", "openai", f"m{each % 3}"), instrumentor="tests")
+        call.note_answer(Answer(input_tokens=1, output_tokens=1))
+        call.end()
+    fresh.recorder.observations.clear()
+
+    interrupt(number)
+
+    counted = sum(
+        fresh.value("agent_tokens_total", gen_ai_request_model=f"m{each}", gen_ai_token_type="input") or 0 for each in range(3)
+    )
+    assert 450 - 64 <= counted <= 450

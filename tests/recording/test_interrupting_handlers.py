@@ -136,7 +136,7 @@ def run(program, case):
     """Run a program to its end, which a lost interrupt must not keep it from."""
     ignored = "ignore::RuntimeWarning"  # a coroutine that was interrupted before it was begun is never awaited
     command = [sys.executable, "-W", ignored, "-c", program, case]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -179,7 +179,7 @@ assert pickle.loads(pickle.dumps(current_agent)) is current_agent
 work = agent("scout")(lambda: current_agent.get())
 assert cloudpickle.loads(cloudpickle.dumps(work))() == "scout"
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -280,7 +280,7 @@ EVENT_LOOP_LAG = Family(
     "How long an event loop of asyncio took to come to what was due: the time that blocking code holds it up.",
     "seconds",
     (),
-    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60),
 )
 EVENT_LOOP_STALL = Family(
     "python_event_loop_stall_seconds",

@@ -81,10 +81,12 @@ def _list_mounts() -> Iterator[Mount]:
             yield Mount(part.device, part.mountpoint, part.fstype)
         return
     # psutil resolves links that are the same at every reading, which takes longer than all the rest
-    for line in read_proc("self/mounts").split("\n"):  # a name may hold what else str.splitlines() splits at
-        device, *rest = line.split(" ", 3)
-        if len(rest) == 3:  # noqa: PLR2004 - mount point, type, options; the last line is empty
-            yield Mount("" if device == "none" else unescape(device), unescape(rest[0]), rest[1])
+    for line in read_proc("self/mountinfo").split("\n"):  # a name may hold what else str.splitlines() splits at
+        where, _, what = line.partition(" - ")  # between them are any number of optional fields
+        place, system = where.split(" ", 5), what.split(" ", 2)
+        if len(place) == 6 and len(system) == 3:  # noqa: PLR2004 - the last line is empty
+            (_, _, number, _, mountpoint, _), (kind, device, _) = place, system
+            yield Mount("" if device == "none" else unescape(device), unescape(mountpoint), kind, number)
 
 
 def _read_disk_types() -> frozenset[str]:

@@ -7,29 +7,36 @@ import stat
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agentgauge.errors import contain_internal_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Mount", "MountProbe", "Space", "measure"]
+
+_Source = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A place where a file system is mounted."""
+    """A place where a file system is mounted.
+
+    ``number`` is the kernel's for that file system, as ``"0:52"``, where it tells: no other has it before the last call into
+    this one has come back, so what is mounted anew after ``umount --lazy`` has another.
+    """
 
     device: str
     mountpoint: str
     kind: str
+    number: str = field(default="", compare=False)
 
     @property
-    def source(self) -> tuple[str, str]:
+    def source(self) -> _Source:
         """What answers for it: the device, or where the kernel names none, as for many a 9p, what is mounted there."""
-        return (self.device, "") if self.device else ("", self.mountpoint)
+        return (self.device, "" if self.device else self.mountpoint, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,8 @@ def measure(mount: Mount) -> Space | None:
 class MountProbe:
     """Asks mounts in a thread that is left behind when one of them hangs; that device is not asked again until it answers.
 
-    So there is at most one thread for each device that hangs, and only the first scrape after that waits for it. ``ask()``
-    must not run twice at once.
+    So there is at most one thread for each device that hangs, and only the first scrape after that waits for it. One that comes
+    back, but late, is asked again at each scrape, after those that are in time. ``ask()`` must not run twice at once.
     """
 
     def __init__(
@@ -86,21 +93,29 @@ class MountProbe:
         self._patience_seconds = patience_seconds
         self._limit_seconds = limit_seconds
         self._clock = clock
-        self._hung: dict[tuple[str, str], _Round] = {}
+        self._hung: dict[_Source, _Round] = {}
+        self._late: dict[_Source, tuple[Mount, float]] = {}
+        self._turn = 0
+        self._last_turns: dict[_Source, int] = {}
 
     def ask(self, mounts: Iterable[Mount]) -> list[tuple[Mount, Space]]:
         """Ask each device once, where it is mounted first and can be asked.
 
         Args:
-            mounts: Those whose answers matter most come first.
+            mounts: Those whose answers matter most come first, among those that are in time.
 
         Returns:
-            What answered in time.
+            What answered in time, in the order given.
         """
+        mounts = list(mounts)
+        self._turn += 1
+        there = {mount.source for mount in mounts}
+        self._late = {source: late for source, late in self._late.items() if source in there}
+        self._last_turns = {source: turn for source, turn in self._last_turns.items() if source in there}
         # a child after a fork has none of its parent's threads, and asks anew
         self._hung = {source: each for source, each in self._hung.items() if each.is_alive()}
-        pending = deque(mount for mount in mounts if mount.source not in self._hung)
-        answers: dict[tuple[str, str], tuple[Mount, Space]] = {}
+        pending = deque(self._by_turn([mount for mount in mounts if mount.source not in self._hung]))
+        answers: dict[_Source, tuple[Mount, Space]] = {}
         ends = self._clock() + self._limit_seconds
         while pending and self._clock() < ends:
             current = _Round(self._measure, pending, self._clock)
@@ -110,40 +125,65 @@ class MountProbe:
                 break
             stuck = self._await(current, ends)
             answers.update(current.answers)
+            for mount in current.in_time:
+                self._late.pop(mount.source, None)
+                self._last_turns[mount.source] = self._turn
             if stuck is None:
                 break
-            self._hung[stuck.source] = current
+            if stuck not in current.in_time:  # it may have come back at the last moment
+                self._leave(stuck, current)
             pending = deque(mount for mount in pending if mount.source not in {stuck.source, *answers})
-        return list(answers.values())
+        return [answers[source] for source in dict.fromkeys(mount.source for mount in mounts) if source in answers]
+
+    def _leave(self, stuck: Mount, current: _Round) -> None:
+        self._hung[stuck.source] = current
+        seconds = self._clock() - current.asked_at
+        if seconds >= self._patience_seconds:  # else the time of all was up, and its turn comes early the next time
+            self._late[stuck.source] = (stuck, seconds)
+            self._last_turns[stuck.source] = self._turn
+
+    def _by_turn(self, mounts: Sequence[Mount]) -> list[Mount]:
+        """Put first what was in time the last time, and of all what has waited longest, so that each has its turn."""
+        mounts = sorted(mounts, key=lambda mount: self._last_turns.get(mount.source, 0))
+        rest = [mount for mount in mounts if mount.source in self._late or mount.source not in self._last_turns]
+        prompt = [mount for mount in mounts if mount not in rest]
+        if rest and all(self._last_turns.get(mount.source, 0) < self._turn - 1 for mount in rest):
+            return [rest[0], *prompt, *rest[1:]]  # the last time there was no time left for any of them
+        return [*prompt, *rest]
 
     def stalls(self, mounts: Iterable[Mount]) -> list[tuple[Mount, float]]:
-        """Tell which mounts have been asked and not answered in time, one for each device that hangs.
+        """Tell which mounts did not answer in time when they were asked last, one for each device.
 
         Args:
             mounts: Those that there are now: of a device that hangs and is mounted nowhere any more nothing is said.
 
         Returns:
-            Each with the seconds since it was asked.
+            Each with the seconds since it was asked, or where its call has come back, that it was waited for.
         """
         now = self._clock()
-        stalled: dict[tuple[str, str], tuple[Mount, float]] = {}
+        stalled: dict[_Source, tuple[Mount, float]] = {}
         for mount in mounts:
+            asked, seconds = self._late.get(mount.source, (None, 0.0))
             left = self._hung.get(mount.source)
-            if left is None or not left.is_alive() or now - left.asked_at < self._patience_seconds:
-                continue  # where all of them together took too long, the last one may have had a moment only
-            if mount == left.asked or mount.source not in stalled:
-                stalled[mount.source] = (mount, now - left.asked_at)
+            # where all of them together took too long, the last one may have had a moment only
+            if left is not None and left.is_alive() and now - left.asked_at >= self._patience_seconds:
+                asked, seconds = left.asked, now - left.asked_at
+            if asked is not None and (mount == asked or mount.source not in stalled):
+                stalled[mount.source] = (mount, seconds)
         return list(stalled.values())
 
     def _await(self, current: _Round, ends: float) -> Mount | None:
         """Wait until a round has ended, or the mount that it asks takes too long: that one is returned."""
         while True:
-            patient_until = min(ends, current.asked_at + self._patience_seconds)
-            current.join(max(0.0, patient_until - self._clock()))
+            current.join(max(0.0, self._wait_seconds(current, ends)))
             if not current.is_alive():
                 return None
-            if self._clock() >= min(ends, current.asked_at + self._patience_seconds):  # and has not gone on to the next
+            if self._wait_seconds(current, ends) <= 0:  # and it has not gone on to the next
                 return current.leave()
+
+    def _wait_seconds(self, current: _Round, ends: float) -> float:
+        now = self._clock()
+        return min(ends - now, self._patience_seconds - (now - current.asked_at))
 
 
 class _Round(threading.Thread):
@@ -151,7 +191,8 @@ class _Round(threading.Thread):
 
     def __init__(self, measure: Callable[[Mount], Space | None], pending: deque[Mount], clock: Callable[[], float]) -> None:
         super().__init__(name="agentgauge-mounts", daemon=True)
-        self.answers: dict[tuple[str, str], tuple[Mount, Space]] = {}
+        self.answers: dict[_Source, tuple[Mount, Space]] = {}
+        self.in_time: list[Mount] = []
         self.asked_at = clock()
         self._measure = measure
         self._pending = pending
@@ -184,7 +225,10 @@ class _Round(threading.Thread):
 
     def _note(self, mount: Mount, space: Space | None) -> None:
         with self._lock:
-            if space is not None and not self._is_left:  # an answer that is late is of a time gone by
+            if self._is_left:  # an answer that is late is of a time gone by
+                return
+            self.in_time.append(mount)
+            if space is not None:
                 self.answers[mount.source] = (mount, space)
 
     def leave(self) -> Mount | None:

@@ -95,7 +95,7 @@ class _Worker:
         try:
             run.metrics = list(self._collector.collect())
         except Exception as error:  # noqa: BLE001 - a collector may raise anything, and it costs only itself
-            report_internal_error(f"collector_{self._name}", error)
+            report_internal_error(f"collector_{self._name}", error, getattr(self._collector, "fault", None))
         finally:
             self.duration_seconds = self._clock() - started
 

@@ -40,7 +40,7 @@ _PROMISE = "objective=Objective(success_ratio=0.99, latency_seconds=5)"
 
 
 def objectives(visited: Program, _limit: int) -> Finding:
-    """Tell which tasks that ran and can have an objective have none: no alert watches them."""
+    """Tell which tasks that ran and can have an objective have none: the alerts on objectives do not watch them."""
     check = "objectives"
     page = visited.page
     ran = {_task(sample.labels) for sample in page.samples(catalogue.TASK_DURATION) if sample.value}
@@ -58,13 +58,13 @@ def objectives(visited: Program, _limit: int) -> Finding:
     told = f"; {counted(len(steps), 'step')} that a framework runs can have none" if steps else ""
     if not own:
         title = "What ran are steps of a framework, which can have no objective of their own"
-        fix = f"Decorate the function of yours that calls the framework: @task({_PROMISE}). No alert watches its success else."
+        fix = f"Decorate the function of yours that calls the framework: @task({_PROMISE}). No objective alert watches it else."
         return Finding(check, Status.WARN, title, f"{counted(len(steps), 'task')} ran: {listed(sorted(map(_text, steps)))}", fix)
     evidence = f"{len(own) - len(without)} of {len(own)} tasks that can have an objective have one"
     if without:
         fix = (
-            f"No alert watches them. Decorate the function or method that each is: @task({_PROMISE}). A method of a DSPy module "
-            "wants @agent on its class beside it; what track() measures takes objective= there."
+            f"No objective alert watches them. Decorate the function or method that each is: @task({_PROMISE}). A method of a "
+            "DSPy module wants @agent on its class beside it; what track() measures takes objective= there."
         )
         status = Status.WARN if len(without) < len(own) else Status.FAIL
         return Finding(check, status, "Tasks run without an objective", f"{evidence}; not {listed(without)}{told}", fix)

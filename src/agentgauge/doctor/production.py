@@ -13,11 +13,14 @@ from agentgauge.doctor.finding import Finding, Section, Status, listed, number
 from agentgauge.doctor.objectives import objectives
 from agentgauge.doctor.provider import tracer_provider
 from agentgauge.doctor.topology import processes
+from agentgauge.limits import OBEYED, meant, unobeyed
 from agentgauge.targets import DEFAULT_THRESHOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from prometheus_client.samples import Sample
 
     from agentgauge.doctor.environment import Environment
     from agentgauge.doctor.page import Program
@@ -218,8 +221,22 @@ def _thresholds(visited: Program, _limit: int) -> Finding:
         return Finding(check, Status.FAIL, "No threshold is exported", "no agentgauge_threshold series", fix)
     seen = listed(f"{sample.labels.get('metric')} {sample.labels.get('operator')} {number(sample.value)}" for sample in limits)
     evidence = f"{len(limits)} agentgauge_threshold series: {seen}"
-    exported = {tuple(map(sample.labels.get, ("metric", "severity", "operator"))) for sample in limits}
+    exported = set(map(_limit_of, limits))
     missing = [limit for limit in DEFAULT_THRESHOLDS if (limit.metric, limit.severity, limit.operator) not in exported]
+    watched = set(map(_limit_of, visited.page.samples(catalogue.THRESHOLD_BREACHED)))  # by a manager, which obeys every one
+    doubtful, others = [], []
+    for name in sorted(exported - watched):
+        metric, severity, operator = name
+        if close := meant(metric):
+            doubtful.append(f"{metric} (no such metric; {close}?)")
+        elif how := unobeyed(metric, severity, operator):
+            doubtful.append(f"{metric} ({severity}, {operator}; obeyed with {how})")
+        elif metric not in OBEYED:
+            others.append(f"{metric} {operator} ({severity})")
+    if others:
+        evidence += f"; for rules of your own alone: {listed(others)}"
+    if doubtful:
+        evidence += f"; obeyed by no shipped rule: {listed(doubtful)}"
     if missing:
         names = listed(f"{limit.metric} ({limit.severity})" for limit in missing)
         fix = (
@@ -228,4 +245,12 @@ def _thresholds(visited: Program, _limit: int) -> Finding:
         )
         title = "Limits that the shipped rules obey are not exported: some of their alerts can never fire"
         return Finding(check, Status.WARN, title, f"{evidence}; not {names}", fix)
+    if doubtful:
+        fix = "Correct those limits, or leave out those that no rule of your own obeys."
+        return Finding(check, Status.WARN, "Limits are exported that no shipped rule obeys", evidence, fix)
     return Finding(check, Status.OK, "Thresholds are exported", evidence)
+
+
+def _limit_of(sample: Sample) -> tuple[str, str, str]:
+    labels = sample.labels
+    return labels.get("metric", ""), labels.get("severity", ""), labels.get("operator", "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentgauge import catalogue
 from agentgauge.catalogue import machine
+from agentgauge.config import COLLECTOR_NAMES
 from agentgauge.doctor.finding import Finding, Status, counted, listed, number
 from agentgauge.doctor.provider import SPANS
 from agentgauge.doctor.topology import processes
@@ -235,17 +236,22 @@ def internal_errors(program: Program, _limit: int) -> Finding:
     if bad:
         seen = listed(f'agentgauge_internal_errors_total{{hook="{hook}"}} = {number(count)}' for hook, count in bad.items())
         fix = "The program's log has the traceback, once a minute. The program itself was not affected."
-        of_program = sorted(bad.keys() & PROGRAM_HOOKS.keys())
+        of_program = sorted(filter(_is_of_program, bad))
         if of_program:
             fix += (
                 f" Of {' and '.join(of_program)}: correct what the program did or gave there, unless the fault is agentgauge's."
             )
-        if bad.keys() - PROGRAM_HOOKS.keys():
+        if len(of_program) < len(bad):
             fix += " Of any other hook: please report it." if of_program else " Please report it."
         title = "agentgauge contained faults" + ("" if of_program else " of its own")
         return Finding(check, Status.FAIL, title, seen, fix)
     evidence = f"agentgauge_internal_errors_total = 0 ({counted(len(by_hook), 'hook')})"
     return Finding(check, Status.OK, "agentgauge had no fault of its own", evidence)
+
+
+def _is_of_program(hook: str) -> bool:
+    collector = hook.removeprefix("collector_").replace("_", "-")  # one that add_collector() was given, under a name of its own
+    return hook in PROGRAM_HOOKS or (hook.startswith("collector_") and collector not in COLLECTOR_NAMES)
 
 
 def dropped_events(program: Program, _limit: int) -> Finding:

@@ -79,13 +79,18 @@ def exemplar_storage(prometheus: Server) -> Finding:
     return Finding(check, Status.WARN, "Prometheus throws exemplars away: no way from a metric to its trace", evidence, fix)
 
 
+def _is_of_ours(job: str) -> bool:
+    """Tell whether the rules know by its name that agentgauge's metrics are promised: ``up{job=~"agentgauge(-.+)?"}``."""
+    return job == _JOB or (job.startswith(f"{_JOB}-") and job != f"{_JOB}-")
+
+
 def target_up(prometheus: Server, program: Program | None) -> Finding:
-    """Tell whether Prometheus scrapes the job ``agentgauge``, and this program."""
+    """Tell whether Prometheus scrapes the job ``agentgauge``, or one whose name begins so, and this program."""
     check = "scraped"
     fix = f"Add a scrape job named {_JOB} with the program's address; the README has one to copy."
     try:
         targets = prometheus.ask("/api/v1/targets?state=active")["activeTargets"]
-        ours = [target for target in targets if target["labels"].get("job") == _JOB]
+        ours = [target for target in targets if _is_of_ours(target["labels"].get("job", ""))]
         down = [
             f"{target['scrapeUrl']}: {target['lastError'] or target['health']}"
             for target in ours
@@ -103,7 +108,7 @@ def target_up(prometheus: Server, program: Program | None) -> Finding:
     if waiting:
         title = f"A target of the job {_JOB} has not been scraped yet"
         return Finding(check, Status.UNKNOWN, title, listed(waiting), "Look again after one scrape_interval.")
-    evidence = f'up{{job="{_JOB}"}} = 1 for {listed(target["scrapeUrl"] for target in ours)}'
+    evidence = f'up{{job=~"{_JOB}(-.+)?"}} = 1 for {listed(target["scrapeUrl"] for target in ours)}'
     if program is not None and urlsplit(program.url).port not in ports:
         return Finding(check, Status.WARN, f"No target has the port of {program.url}", evidence, fix)
     return Finding(check, Status.OK, f"Prometheus scrapes the job {_JOB}", evidence)

@@ -27,6 +27,7 @@ _OF_KUBERNETES = {
     "namespace": "--namespace",
     "label": "--label",
     "monitor": "--monitor",
+    "job_label": "--job-label",
     "keda": "--keda",
     "keda_tasks": "--keda-tasks",
     "keda_replicas": "--keda-replicas",
@@ -53,6 +54,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--label", action="append", type=_label, metavar="KEY=VALUE", help="a label of each object, such as release=monitoring"
     )
     cluster.add_argument("--monitor", choices=("pod", "service"), help="find programs by their Pods (default) or Services")
+    cluster.add_argument(
+        "--job-label",
+        metavar="KEY",
+        help=f"the label of a Pod or Service that is its job (default: {kubernetes.JOB_LABEL}; without the label, agentgauge)",
+    )
     cluster.add_argument("--keda", metavar="DEPLOYMENT", help="also write a ScaledObject, by which KEDA scales this Deployment")
     cluster.add_argument("--keda-tasks", type=int, metavar="NUMBER", help="how many tasks a replica shall have (default: 10)")
     cluster.add_argument("--keda-replicas", type=int, metavar="NUMBER", help="how many replicas at the most (default: 10)")
@@ -111,7 +117,13 @@ def _cluster(options: Namespace) -> kubernetes.Cluster:
         scaling = Scaling(options.keda, **{name: value for name, value in asked.items() if value is not None})
     elif lonely := [name for name in _OF_KEDA if getattr(options, name) is not None]:
         raise ConfigurationError(f"{_OF_KUBERNETES[lonely[0]]} works with --keda DEPLOYMENT: give both")
-    return kubernetes.Cluster(options.namespace, dict(options.label or ()), options.monitor == "service", scaling)
+    return kubernetes.Cluster(
+        options.namespace,
+        dict(options.label or ()),
+        options.monitor == "service",
+        scaling,
+        kubernetes.JOB_LABEL if options.job_label is None else options.job_label,
+    )
 
 
 def _told(options: Namespace, done: Written) -> str:

@@ -15,13 +15,17 @@ from agentgauge.export.keda import Scaling, scaled_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ROOTS", "Cluster", "manifests"]
+__all__ = ["JOB_LABEL", "ROOTS", "Cluster", "manifests"]
 
 _FOLDER = "kubernetes"
 ROOTS = frozenset({_FOLDER})
 """The folder that all of them lie in."""
 
+JOB_LABEL = "agentgauge-job"
+"""The label of a Pod or Service that says its job, unless another is asked for."""
+
 _SELECTED = {"agentgauge": "enabled"}
+_JOB = "agentgauge"  # the one of which the rules report a target that never answered, too
 _SECRET = {"name": "agentgauge-metrics", "key": "token"}
 _PORT = "metrics"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -39,6 +43,7 @@ class Cluster:
         labels: Further labels of each object, such as ``release``, by which a Prometheus may choose.
         is_service: Find the programs by their Services; by their Pods unless so.
         scaling: What KEDA is to scale; None for nothing.
+        job_label: Which label of a Pod or Service says its job; where it has none, the job is ``agentgauge``.
 
     Raises:
         ConfigurationError: A name or label is none that Kubernetes takes.
@@ -48,10 +53,15 @@ class Cluster:
     labels: Mapping[str, str] = field(default_factory=dict)
     is_service: bool = False
     scaling: Scaling | None = None
+    job_label: str = JOB_LABEL
 
     def __post_init__(self) -> None:
         if self.namespace is not None and not _NAME.fullmatch(self.namespace):
             raise ConfigurationError(f"--namespace {self.namespace!r}: give lower-case letters, digits and dashes, 63 at most")
+        if not _LABEL_KEY.fullmatch(self.job_label):
+            raise ConfigurationError(
+                f"--job-label {self.job_label!r}: Kubernetes takes no such label; give a key such as app.kubernetes.io/name"
+            )
         for key, value in self.labels.items():
             if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
                 raise ConfigurationError(
@@ -112,8 +122,7 @@ def _monitor(cluster: Cluster) -> Mapping[str, Any]:
         "interval": "15s",
         "scrapeTimeout": "10s",
         "authorization": {"type": "Bearer", "credentials": dict(_SECRET)},
-        # Rules that report a target which never answered know it by this job.
-        "relabelings": [{"action": "replace", "targetLabel": "job", "replacement": "agentgauge"}],
+        "relabelings": _job_relabelings(cluster),
     }
     return {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -124,6 +133,19 @@ def _monitor(cluster: Cluster) -> Mapping[str, Any]:
             "endpoints" if cluster.is_service else "podMetricsEndpoints": [endpoint],
         },
     }
+
+
+def _job_relabelings(cluster: Cluster) -> list[Mapping[str, Any]]:
+    """Say the job: the label's value, ``agentgauge`` without one.
+
+    The monitor's own ``jobLabel`` does the first; without the label it leaves the name of the monitor or of the Service.
+    """
+    role = "service" if cluster.is_service else "pod"
+    source = f"__meta_kubernetes_{role}_label_" + re.sub("[^A-Za-z0-9_]", "_", cluster.job_label)  # as Prometheus spells it
+    return [
+        {"action": "replace", "targetLabel": "job", "replacement": _JOB},
+        {"action": "replace", "sourceLabels": [source], "regex": "(.+)", "targetLabel": "job", "replacement": "$1"},
+    ]
 
 
 def _metadata(name: str, cluster: Cluster) -> dict[str, Any]:

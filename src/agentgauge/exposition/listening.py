@@ -21,7 +21,7 @@ __all__ = ["listen", "tls_context"]
 _logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024  # a client that is turned away here tries again only after a second
-_SIBLING_SECONDS = 2.0  # what a sibling may need from taking the port to answering on it
+_SIBLING_SECONDS = 5.0  # what a sibling may need, on a busy machine, from taking the port to answering on it
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:

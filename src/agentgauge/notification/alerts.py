@@ -36,7 +36,7 @@ class Alert:
         severity: ``info``, ``warning`` or ``critical``.
         summary: One sentence for people.
         started_at: When it became an alert, in Unix time.
-        value: The reading as of now, in ``unit``; None where there is none.
+        value: The reading as of now, in ``unit``, which is no longer wrong where it ended the alert; None where there is none.
         limit: What the reading is compared with, in ``unit``; None where there is none.
         operator: How a reading that is wrong compares with the limit.
         unit: The unit of ``value`` and ``limit``.
@@ -72,7 +72,8 @@ class Notification:
 
     Attributes:
         event: Which of the three.
-        alert: The alert as of now; of one that ended, as it last was.
+        alert: The alert as of now; of one that ended, with the reading that ended it, else as it last was where ``reason`` says
+            that another thing did.
         at: When, in Unix time.
         previous_severity: Before a change; None else.
         reason: Why it ended, where there is more to say than that the reading is well again.
@@ -106,7 +107,11 @@ class AlertBook:
         return tuple(sorted(self._open.values(), key=lambda alert: (-alert.urgency, alert.started_at, alert.subject)))
 
     def update(
-        self, alerts: Iterable[Alert], at: float, reasons: Mapping[tuple[object, ...], str] | None = None
+        self,
+        alerts: Iterable[Alert],
+        at: float,
+        reasons: Mapping[tuple[object, ...], str] | None = None,
+        endings: Iterable[Alert] = (),
     ) -> list[Notification]:
         """Take in all that is wrong now.
 
@@ -114,6 +119,8 @@ class AlertBook:
             alerts: Every alert; where two have the same key, the more severe counts. One that is known keeps its start.
             at: The time, in Unix time.
             reasons: Why an alert that is not among them ended, by its key.
+            endings: Alerts that may not be among them, as they are now that they ended; where two have the same key, that of the
+                severity that the alert last had counts. One that is not told of here is told as it last was.
 
         Returns:
             What to tell: one notification for each alert that started, changed its severity or ended, and nothing else.
@@ -122,10 +129,12 @@ class AlertBook:
         for alert in alerts:
             if alert.key not in now or alert.urgency > now[alert.key].urgency:
                 now[alert.key] = alert
+        ended: dict[tuple[object, ...], Alert] = {(*alert.key, alert.severity): alert for alert in endings}
         told: list[Notification] = []
         for key, alert in self._open.items():
             if key not in now:
-                told.append(Notification(event=Event.ENDED, alert=alert, at=at, reason=(reasons or {}).get(key, "")))
+                ending = replace(ended.get((*key, alert.severity), alert), started_at=alert.started_at)
+                told.append(Notification(event=Event.ENDED, alert=ending, at=at, reason=(reasons or {}).get(key, "")))
         for key, alert in now.items():
             before = self._open.get(key)
             if before is None:

@@ -70,10 +70,17 @@ class Breach(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a pass found: all alerts, and why those that are none any more ended, where the reading did not come back."""
+    """What a pass found.
+
+    Attributes:
+        alerts: All that there are.
+        reasons: Why those that are none any more ended, where the reading did not come back.
+        endings: Those whose reading came back, with that reading.
+    """
 
     alerts: list[Alert]
     reasons: dict[tuple[object, ...], str]
+    endings: list[Alert]
 
 
 class Evaluation:
@@ -122,13 +129,19 @@ class Evaluation:
             if series.metric in wanted and not math.isnan(value):
                 by_metric.setdefault(series.metric, []).append((series, value))
         growths = self._growths(by_metric, now)
+        endings: list[Alert] = []
         for threshold, watches in self._watches.values():
             for series, value in by_metric.get(threshold.metric, ()):
                 compared = growths.get(series) if threshold.per_second else value
                 if compared is not None and threshold.matches(dict(series.labels)):
-                    watches.setdefault(series, Watch()).update(threshold, compared, now, self.patience_seconds)
+                    watch = watches.setdefault(series, Watch())
+                    was_firing = watch.is_firing
+                    watch.update(threshold, compared, now, self.patience_seconds)
+                    if was_firing and not watch.is_firing:
+                        endings.append(_alert(Breach(threshold, series, watch), readings))
         reasons, self._removed = self._removed | dict(self._expire(now)), {}
-        return Verdict([_alert(breach, readings) for breach in self.breaches() if breach.watch.is_firing], reasons)
+        alerts = [_alert(breach, readings) for breach in self.breaches() if breach.watch.is_firing]
+        return Verdict(alerts, reasons, endings)
 
     def _growths(self, by_metric: Mapping[str, list[tuple[Series, float]]], now: float) -> dict[Series, float]:
         metrics = {threshold.metric for threshold in self.thresholds if threshold.per_second}
@@ -188,6 +201,8 @@ def _alert(breach: Breach, readings: Readings) -> Alert:
     shown, limit = f"{value:.6g}{written}", f"{threshold.value:.6g}{written}"
     if threshold.is_breached_by(watch.value):
         summary = f"{series} is {shown}, {_WORDS[threshold.operator]} {limit}"
+    elif not watch.is_firing:
+        summary = f"{series} is {shown}, no longer {_WORDS[threshold.operator]} {limit}"
     else:
         summary = (
             f"{series} is {shown}: it was {_WORDS[threshold.operator]} {limit} and has not come back by {threshold.hysteresis:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -99,6 +100,15 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(file_path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        # it would name a file that nobody gave
+        is_homeless = isinstance(error, FileNotFoundError) and not file_path.parent.exists()
+        what = f"there is no folder {str(file_path.parent)!r} to write into" if is_homeless else error.strerror
+        raise OSError(error.errno, what, str(path)) from None
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

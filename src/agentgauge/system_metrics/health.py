@@ -80,7 +80,7 @@ def rate(states: Mapping[Threshold, bool | None], breaches: Iterable[Breach], co
     deductions = [_deduction(metric, found) for metric, found in by_metric.items()]
     if failing := sorted(name for name, is_well in collectors.items() if not is_well):
         points = min(_POINTS_A_COLLECTOR * len(failing), _MOST_POINTS_FOR_COLLECTORS)
-        deductions.append(Deduction("collectors", points, f"no answer in time from {', '.join(failing)}"))
+        deductions.append(Deduction("collectors", points, f"failed or late: {', '.join(failing)}"))
     deductions.sort(key=lambda deduction: (-deduction.points, deduction.subject))
     points = max(0.0, FULL_SCORE - sum(deduction.points for deduction in deductions))
     return HealthScore(round(points, 1) if known else None, tuple(deductions), tuple(sorted(known)), tuple(sorted(unknown)))

@@ -99,7 +99,7 @@ class Knowledge:
             self._pass_seconds = pass_seconds
             self.history.add(readings, now)
             verdict = self._evaluation.update(readings, now)
-            told = self._book.update(verdict.alerts, readings.at, verdict.reasons)
+            told = self._book.update(verdict.alerts, readings.at, verdict.reasons, verdict.endings)
             self._alerts_started += sum(notification.event is Event.STARTED for notification in told)
             self._publish()
         return told

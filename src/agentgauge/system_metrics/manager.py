@@ -256,7 +256,8 @@ class SystemMetricsManager:
         with self._lock:
             if self._collection is not None:  # it was started again
                 return
-            self._notifier.use_loop(None)
+            if is_patient:  # else what was told a moment ago may not have come to the loop yet
+                self._notifier.use_loop(None)
             self._knowledge.set_patience(None)
             sweeps = self._collectors.take()
         for sweep in sweeps:
@@ -296,7 +297,7 @@ class SystemMetricsManager:
     # --- what it knows ----------------------------------------------------------------------------------------------------
 
     def get_current_metrics(self) -> dict[str, tuple[MetricPoint, ...]]:
-        """Return every reading of the last pass by the name of its metric; where no collection runs, make a pass first.
+        """Return the last pass by metric; where no collection runs, make one: a coroutine's event loop waits for that, too.
 
         Returns:
             A point for each series of the metric: ``get_current_metrics()["system_memory_utilization_ratio"][0].value``. What

@@ -137,6 +137,8 @@ class Readings:
 class _Adapted:
     """A collector of the user's, as one that returns metric families."""
 
+    fault = "contained the failure of a collector of the program's"  # as the log says it
+
     def __init__(self, collector: AnyCollector) -> None:
         self._collector = collector
 

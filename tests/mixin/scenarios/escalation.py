@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentgauge import Objective
-from scenarios.acts import perform
+from agentgauge.recording.lm_call import Answer
+from agentgauge.recording.series import SeriesKind
+from agentgauge.targets import Budget
+from scenarios.acts import ask, perform, within
 from virtual_time import DOWN, Process, Program
 
 if TYPE_CHECKING:
@@ -45,6 +48,16 @@ def fails(_process: Process) -> Iterator[None]:
         yield
 
 
+def spends(_process: Process) -> Iterator[None]:
+    """It spends a quarter of a dollar each minute and may spend one a day; its agent "r" spends little, and may spend 3 cents."""
+    yield
+    for _ in range(60):
+        ask("large", answer=Answer(cost_usd=0.25))
+        with within(SeriesKind.RUN, "work", agent="r"):
+            ask("large", answer=Answer(cost_usd=0.001953125))
+        yield
+
+
 CASES: dict[str, list[Target]] = {
     "A critical alert that fires for a quarter of an hour is passed on, and nothing else is": [
         Program(is_away),
@@ -52,6 +65,7 @@ CASES: dict[str, list[Target]] = {
         Program(fails, instance="a:2"),
     ],
     "An alert that is passed on is not passed on again, and one that waits is not passed on": [Program(is_away_for_long)],
+    "A budget that is used up is not passed on": [Program(spends, settings={"budgets": [Budget(1), Budget(0.03125, agent="r")]})],
 }
 
 BY_HAND = {

@@ -6,6 +6,7 @@ A version of agentgauge is part of some series: ``make cases`` writes them anew 
 from __future__ import annotations
 
 import asyncio
+import time
 from threading import Event
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -33,6 +34,7 @@ SERIES_LIMIT = 20
 HARD_LIMIT = recording.SOFT_LIMIT // 2
 """Of the buffer, instead of 65,536 calls that each would have to be made."""
 TIMEOUT_SECONDS, A_MINUTE, A_DAY = 5.0, 60.0, 86_400.0
+PATIENCE_SECONDS = 60
 SCRAPE_DURATION = "agentgauge_scrape_duration_seconds"
 NO_LIMITS = {"thresholds": ()}
 
@@ -207,10 +209,11 @@ def cannot_be_read(process: Process) -> Iterator[None]:
 
 def _await(sweep: Sweep, name: str) -> None:
     """Wait until a collector that was late has come to its end."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not any(
         sample.value == 1 and sample.labels == {"collector": name} for metric in sweep.collect() for sample in metric.samples
     ):
-        pass
+        assert time.monotonic() < deadline, f"the collector {name!r} does not come to its end"
 
 
 def loses_a_framework(_process: Process) -> Iterator[None]:
@@ -277,10 +280,12 @@ _WATCHED = frozenset({"agentgauge_threshold", "process_open_fds"})
 ALSO = {"A limit that its program sees breached is reported with its severity": _WATCHED}
 CASES: dict[str, list[Target]] = {
     "The watchdog fires from the first evaluation on": [],  # it is about no series
-    "A target is down that has exported agentgauge's metrics, or whose job is agentgauge; others are not our business": [
+    "A target is down that has exported agentgauge's metrics, or whose job says so; others are not our business": [
         _scrapes("bots", "b:1", 10, 31, "It ends after ten scrapes."),
         _scrapes("bots", "b:2", 41),
         _scrapes("agentgauge", "never:1", 0, 41, "It never answers."),
+        _scrapes("agentgauge-billing", "never:2", 0, 41, "Nor does this one."),
+        OtherProgram("agentgauged", "a:1", 10, 31),
         OtherProgram("database", "d:1", 10, 31),
     ],
     "A target that was down shortly is not reported": [Program(is_down_twice, "agentgauge", "a:1")],
