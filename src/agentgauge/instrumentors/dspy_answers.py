@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["answer_of", "input_messages", "output_messages", "read"]
 
 _NOTHING: dict[str, Any] = {}
-_PLAIN_USAGE = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+_CHAT_USAGE = frozenset(
+    ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
+)
 _UNTOLD = (None, None, None, None, None)
 
 
@@ -109,13 +111,13 @@ def _tokens_of(usage: Any) -> Sequence[int | None]:
     if not isinstance(usage, dict) or not usage:
         return _UNTOLD
     get = usage.get
-    if usage.keys() <= _PLAIN_USAGE:
-        counts: Sequence[Any] = (get("prompt_tokens"), get("completion_tokens"), None, None, None)
-        if type(counts[0]) is int and type(counts[1]) is int:
-            return counts
+    if usage.keys() <= _CHAT_USAGE and not get("prompt_tokens_details") and not get("completion_tokens_details"):
+        sent, said = get("prompt_tokens"), get("completion_tokens")
+        if type(sent) is int and type(said) is int:
+            return sent, said, None, None, None
     inputs = get("prompt_tokens_details") or get("input_tokens_details") or _NOTHING
     outputs = get("completion_tokens_details") or get("output_tokens_details") or _NOTHING
-    counts = (
+    counts: Sequence[Any] = (
         get("prompt_tokens", get("input_tokens")),
         get("completion_tokens", get("output_tokens")),
         read(inputs, "cached_tokens") or get("cache_read_input_tokens"),

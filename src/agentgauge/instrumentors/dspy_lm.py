@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from agentgauge.catalogue import INSTRUMENTOR_CALLS, LM_RETRIES
+from agentgauge.catalogue import LM_RETRIES
 from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
 from agentgauge.instrumentors.dspy_answers import answer_of, input_messages, output_messages
 from agentgauge.instrumentors.dspy_frames import begun, is_of_dspy, patch_inside, posing
@@ -17,8 +17,9 @@ from agentgauge.recording.answer import Answer
 from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import LmCall, clean_lm_name, count_answer
+from agentgauge.recording.operation import one_call
 from agentgauge.recording.recorder import SOFT_LIMIT, START
-from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.series import LM, LmName
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import is_span_wanted
 
@@ -86,14 +87,14 @@ class _PlainCall:
         self._outer = current
         self._record: Record | None = None
         self._token: Token[str] | None = None
-        self._results: list[Any] = []
-        self._inner: list[Any] = []
+        self._results: Sequence[Any] = ()
+        self._inner: Sequence[Any] = ()
         self._first_chunk_seconds: float | None = None
         lm = self._lm = name_of(model)
-        frame = self._frame = Frame.enter(current, SeriesKind.LM, lm.operation, str(current), kit.name)
+        frame = self._frame = Frame.enter(current, LM, lm.operation, str(current), kit.name)
         frame.call = self
-        recorder.observe(INSTRUMENTOR_CALLS, kit.labels, 1)
-        target = recorder.admission.known_target(SeriesKind.LM, "", lm, is_entry=False)
+        recorder.observations.append(one_call(kit.name))
+        target = recorder.admission.known_target(LM, "", lm, is_entry=False)
         record: Record = [target, recorder.clock(), None, None]
         self._record = record
         self._token = current_agent.set(frame)
@@ -107,7 +108,10 @@ class _PlainCall:
 
     def note_results(self, model: Any, results: Sequence[Any]) -> None:
         """Note what was answered, by this model or by one that it asked itself."""
-        (self._results if model is self._model else self._inner).extend(results)
+        if model is self._model:
+            self._results = (*self._results, *results)
+        else:
+            self._inner = (*self._inner, *results)
 
     def note_retry(self) -> None:
         """Count an attempt after the first."""

@@ -16,7 +16,7 @@ from agentgauge.instrumentors.dspy_frames import current_frame, is_of_dspy, meas
 from agentgauge.instrumentors.inside import site_of
 from agentgauge.instrumentors.steps import Steps
 from agentgauge.instrumentors.wrapping import around
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import RUN, TASK, WORKFLOW
 from agentgauge.recording.site import AGENT_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -113,16 +113,16 @@ def _role(instance: Any) -> _Role:
 
 def _begin(kit: Kit, role: _Role, *, is_left: bool) -> Operation | None:
     if not role.is_custom and not role.is_agent:
-        return kit.begin(SeriesKind.TASK, role.name)
+        return kit.begin(TASK, role.name)
     frame = current_frame()
     has_run = frame is not None and frame.run is not None
     if not role.is_custom:
-        return kit.begin(SeriesKind.TASK, role.name) if has_run else kit.begin(SeriesKind.RUN, _TASK, agent=role.name)
+        return kit.begin(TASK, role.name) if has_run else kit.begin(RUN, _TASK, agent=role.name)
     is_outermost = not has_run and (frame is None or frame.workflow is None)
-    kind = SeriesKind.WORKFLOW if is_outermost and not role.is_agent else SeriesKind.RUN
+    kind = WORKFLOW if is_outermost and not role.is_agent else RUN
     if is_left:
         kit.leave_to_decorator(kind)
         return None
-    if kind is SeriesKind.WORKFLOW:
+    if kind is WORKFLOW:
         return kit.begin(kind, role.name)
     return kit.begin(kind, _TASK, agent=role.name)

@@ -14,7 +14,7 @@ from agentgauge.instrumentors.dspy_answers import read
 from agentgauge.instrumentors.dspy_frames import begun, current_frame, is_inside, measure, patch_inside, posing
 from agentgauge.recording.lm_call import Answer, LmCall
 from agentgauge.recording.operation import forsake
-from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.series import TASK, TOOL, LmName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,12 +112,12 @@ def instrument(kit: Kit) -> None:
 
 def _begin_retrieval(kit: Kit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
     """Begin the call of a retriever: a tool, though inside another tool, which is what the agent called, a task of it."""
-    if is_inside(kit, SeriesKind.TOOL, RETRIEVE) or is_inside(kit, SeriesKind.TASK, RETRIEVE):
+    if is_inside(kit, TOOL, RETRIEVE) or is_inside(kit, TASK, RETRIEVE):
         return None  # one that asks another
     frame = current_frame()
-    if frame is not None and frame.kind is SeriesKind.TOOL:
-        return kit.begin(SeriesKind.TASK, RETRIEVE)
-    operation = kit.begin(SeriesKind.TOOL, RETRIEVE, arguments=[*args[1:], *sorted(kwargs.items())])
+    if frame is not None and frame.kind is TOOL:
+        return kit.begin(TASK, RETRIEVE)
+    operation = kit.begin(TOOL, RETRIEVE, arguments=[*args[1:], *sorted(kwargs.items())])
     if operation.is_recording:
         kept = None
         if kit.content.is_captured:

@@ -13,7 +13,7 @@ from agentgauge.catalogue import AGENT, PARSE_FAILURES
 from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.dspy_frames import begun, is_inside, measure, patch_inside, posing
 from agentgauge.recording.points import clean_label
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import WORKFLOW
 from agentgauge.recording.site import current_agent
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _compile(compile_: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 
 def _begin_workflow(kit: Kit, name: str) -> Operation | None:
-    return None if is_inside(kit, SeriesKind.WORKFLOW, name) else kit.begin(SeriesKind.WORKFLOW, name)
+    return None if is_inside(kit, WORKFLOW, name) else kit.begin(WORKFLOW, name)
 
 
 def _subclasses_of(owner: type) -> Iterator[type]:

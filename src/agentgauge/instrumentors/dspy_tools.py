@@ -11,7 +11,7 @@ from agentgauge.errors import contain_internal_errors
 from agentgauge.instrumentors.dspy_frames import measure, patch_inside, posing
 from agentgauge.instrumentors.inside import site_of
 from agentgauge.instrumentors.wrapping import around
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import TOOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +49,10 @@ def _begin(kit: Kit, tool: Any, kwargs: dict[str, Any]) -> Operation | None:
     if name in _PSEUDO_TOOLS and getattr(tool.func, "__module__", None) == _PSEUDO_TOOLS[name]:
         return None
     site = site_of(tool.func)
-    if site is not None and site.kind is SeriesKind.TOOL:
-        kit.leave_to_decorator(SeriesKind.TOOL)
+    if site is not None and site.kind is TOOL:
+        kit.leave_to_decorator(TOOL)
         return None
-    operation = kit.begin(SeriesKind.TOOL, name, arguments=kwargs)
+    operation = kit.begin(TOOL, name, arguments=kwargs)
     if operation.is_recording:
         kept = kit.content.attribute("gen_ai.tool.call.arguments", kwargs) if kit.content.is_captured else None
         operation.set_attributes(
@@ -97,7 +97,7 @@ class _Watched:
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
             code = args[0] if args else kwargs.get("code")
-            operation = kit.begin(SeriesKind.TOOL, INTERPRETER, arguments=code if isinstance(code, str) else None)
+            operation = kit.begin(TOOL, INTERPRETER, arguments=code if isinstance(code, str) else None)
             if operation.is_recording:
                 kept = kit.content.attribute("gen_ai.tool.call.arguments", code)
                 operation.set_attributes({"gen_ai.tool.type": "extension", "gen_ai.tool.call.arguments": kept})

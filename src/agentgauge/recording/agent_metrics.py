@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 from agentgauge import catalogue
 from agentgauge.catalogue import AGENT_STATES, Outcome
 from agentgauge.config import is_disabled
-from agentgauge.errors import ConfigurationError, contain_internal_errors
+from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
 from agentgauge.recording.call import end_call
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.intake import Intake, name_of, text_of
@@ -38,14 +38,13 @@ P = ParamSpec("P")
 
 _HOOK = "agent_metrics"
 _HEALTH_WINDOW_SECONDS = 300.0
-_OUTCOMES = {
+_OUTCOMES = {  # error categories, in lower case, that mean another outcome than error
     "timeout": Outcome.TIMEOUT,
     "timeouterror": Outcome.TIMEOUT,
     "cancelled": Outcome.CANCELLED,
     "canceled": Outcome.CANCELLED,
     "cancellederror": Outcome.CANCELLED,
 }
-"""The error categories, in lower case, that mean another outcome than error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,10 @@ def _report(
     @functools.wraps(method)
     def call(self: AgentMetricsCollector, /, *args: P.args, **kwargs: P.kwargs) -> None:
         if self._is_enabled:
-            with contain_internal_errors(_HOOK):
+            try:
                 method(self, *args, **kwargs)
-                self._relieve()
+            except Exception as fault:  # noqa: BLE001 - a fault must not reach the host
+                report_internal_error(_HOOK, fault)
 
     return call
 
@@ -185,6 +185,7 @@ class AgentMetricsCollector:
             self._intake.complain("duplicate", "task %s was started while it is open; the first start counts", key)
             return
         recorder.append(record)
+        self._relieve()
         if size is not None:
             recorder.observe(catalogue.TASK_INPUT_SIZE, target.series.labels, size)
         surplus = self._ledger.close_surplus()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, defaultdict, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentgauge import catalogue
 from agentgauge.recording.points import clean_label
@@ -23,6 +23,7 @@ __all__ = ["Answers", "Ended"]
 _CLIENT_LABELS = (catalogue.OPERATION, catalogue.PROVIDER, catalogue.REQUEST_MODEL, catalogue.RESPONSE_MODEL)
 _KINDS = tuple((catalogue.TOKEN_TYPE, token_type) for token_type in catalogue.TOKEN_TYPES)
 _SIDES = 2  # input and output, which come first
+_AT_ONCE = 64  # so many at most are lost where a signal handler raises
 
 
 class Ended(NamedTuple):
@@ -38,10 +39,9 @@ class Ended(NamedTuple):
 class _Labels:
     """The labels of the series to which calls of one model by one agent go."""
 
-    __slots__ = ("agents", "client", "client_sides", "model", "own", "own_kinds", "subtree_sides")
+    __slots__ = ("client", "client_sides", "model", "own", "own_kinds", "subtree_sides")
 
     def __init__(self, lm: LmName, agent: str, agents: tuple[str, ...]) -> None:
-        self.agents = agents
         self.client = _told(zip(_CLIENT_LABELS, lm, strict=True))
         self.model = lm.model_labels()
         self.own = _told(((catalogue.AGENT, agent), (catalogue.REQUEST_MODEL, lm.request_model)))
@@ -61,46 +61,62 @@ class Answers(deque[Ended]):
             spendings: Where what they used waits for its price.
             count: Takes a family, the labels of a series, and all values for it.
         """
-        values: defaultdict[tuple[Family, Labels], list[float]] = defaultdict(list)
-        known: dict[tuple[LmName, str, tuple[str, ...]], _Labels] = {}
+        together: defaultdict[tuple[LmName, str, tuple[str, ...]], list[Ended]] = defaultdict(list)
         try:
             for _ in range(min(len(self), most)):
-                self._take_one(values, known, spendings)
+                ended = self.popleft()
+                together[ended.lm, ended.agent, ended.agents].append(ended)
         except IndexError:  # a handler forked, and this is its child
-            return
+            together.clear()
         finally:  # a signal handler may raise in the middle
-            for (family, series), together in values.items():
-                count(family, series, together)
+            self._count_all(together, spendings, count)
 
-    def _take_one(
+    def _count_all(
         self,
-        values: defaultdict[tuple[Family, Labels], list[float]],
-        known: dict[tuple[LmName, str, tuple[str, ...]], _Labels],
+        together: dict[tuple[LmName, str, tuple[str, ...]], list[Ended]],
         spendings: Spendings,
+        count: Callable[[Family, Labels, list[float]], None],
     ) -> None:
-        lm, answer, agent, agents, first_chunk_seconds = self.popleft()
-        key = lm, agent, agents
-        labels = known.get(key)
-        if labels is None:
-            labels = known[key] = _Labels(lm, agent, agents)
-        if answer.is_cache_hit:  # nothing else: a model made and ended that answer when it was new
-            values[catalogue.LM_CACHE_HITS, labels.own].append(1)
-            return
-        if first_chunk_seconds is not None:
-            values[catalogue.TIME_TO_FIRST_CHUNK, labels.client].append(first_chunk_seconds)
-        for reason in answer.finish_reasons:
-            finish = (*labels.model, ("gen_ai_response_finish_reason", clean_label(reason)))
-            values[catalogue.LM_FINISHES, finish].append(1)
-        for index in range(len(_KINDS)):
-            tokens = answer[index]
-            if tokens is None:
-                continue
-            values[catalogue.TOKENS, labels.own_kinds[index]].append(tokens)  # type: ignore[arg-type]  # the first are numbers
-            if index < _SIDES:
-                values[catalogue.CLIENT_TOKEN_USAGE, labels.client_sides[index]].append(tokens)  # type: ignore[arg-type]
-                for subtree in labels.subtree_sides[index]:
-                    values[catalogue.SUBTREE_TOKENS, subtree].append(tokens)  # type: ignore[arg-type]
-        if answer.tokens or answer.cost_usd is not None:
+        try:
+            while together:
+                key = next(iter(together))
+                labels, those = _Labels(*key), together[key]
+                while those:
+                    some = those[-_AT_ONCE:]
+                    del those[-_AT_ONCE:]
+                    _count(labels, some, spendings, count)
+                del together[key]
+        except BaseException:  # what is not counted yet waits for the next drain
+            self.extend(ended for those in together.values() for ended in those)
+            raise
+
+
+def _count(
+    labels: _Labels, those: list[Ended], spendings: Spendings, count: Callable[[Family, Labels, list[float]], None]
+) -> None:
+    """Count the calls of one model by one agent."""
+    # Of what a cache answered nothing else: a model made and ended that answer when it was new.
+    told = [ended for ended in those if not ended.answer.is_cache_hit]
+    if len(told) < len(those):
+        count(catalogue.LM_CACHE_HITS, labels.own, [len(those) - len(told)])
+    firsts = [ended.first_chunk_seconds for ended in told if ended.first_chunk_seconds is not None]
+    if firsts:
+        count(catalogue.TIME_TO_FIRST_CHUNK, labels.client, firsts)
+    answers = [ended.answer for ended in told]
+    for reason, times in Counter([reason for answer in answers for reason in answer.finish_reasons]).items():
+        count(catalogue.LM_FINISHES, (*labels.model, ("gen_ai_response_finish_reason", clean_label(reason))), [times])
+    for index in range(len(_KINDS)):
+        tokens: list[Any] = [answer[index] for answer in answers if answer[index] is not None]
+        if not tokens:
+            continue
+        count(catalogue.TOKENS, labels.own_kinds[index], tokens)
+        if index < _SIDES:
+            count(catalogue.CLIENT_TOKEN_USAGE, labels.client_sides[index], tokens)
+            for subtree in labels.subtree_sides[index]:
+                count(catalogue.SUBTREE_TOKENS, subtree, tokens)
+    lm, _, _, agents, _ = those[0]
+    for answer in answers:
+        if answer.input_tokens or answer.output_tokens or answer.cost_usd is not None:
             spendings.add(Spending(answer, lm.provider, lm.request_model, labels.model, labels.own, agents))
 
 

@@ -149,16 +149,18 @@ class Call:
             keep_context(self._scope)
             suspend_span(self._scope)
         if self._token is not None:
-            with contain_internal_errors("agent_leave"):
-                self._agent = current_agent.get()
-            leave_agent(self._token)
+            left = leave_agent(self._token)
+            if left is not None:
+                self._agent = left
         self._token = self._outer = None
 
     def resume(self) -> None:
         """Take the call's context up again for the next step."""
         if self._agent is not None:
-            with contain_internal_errors("agent_enter"):
+            try:
                 self._token = current_agent.set(self._agent)
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+                report_internal_error("agent_enter", fault)
         if self._scope is not None:
             resume_span(self._scope)
 

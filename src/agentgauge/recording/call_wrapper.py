@@ -19,7 +19,7 @@ from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.outcome import UNTOLD
 from agentgauge.recording.recorder import END, ENDING, SOFT_LIMIT, START
 from agentgauge.recording.site import current_agent
-from agentgauge.recording.tracing import open_span, provider_cell
+from agentgauge.recording.tracing import leave_unheard, open_span, provider_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ NAMESPACE: dict[str, Any] = {
     "enter_agent": current_agent.set,
     "is_fault_of_ours": is_fault_of_ours,
     "end_call": end_call,
+    "leave_unheard": leave_unheard,
     "open_span": open_span,
     "provider_cell": provider_cell,
     "report_internal_error": report_internal_error,
@@ -91,7 +92,7 @@ def make(function, recorder, find_target, enter, get_agent):
                 raise
             raise
         try:
-            if scope is not None or token is not None or record is None:
+            if token is not None or record is None or not (scope is None or leave_unheard(scope)):
                 end_call(recorder, record, scope, token)
             else:
                 record[{end}] = clock()

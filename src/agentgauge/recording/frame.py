@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from agentgauge import catalogue
 from agentgauge.catalogue import Outcome
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import LM, RUN, TASK, WORKFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.recorder import Recorder
+    from agentgauge.recording.series import SeriesKind
 
 __all__ = ["Frame", "open_frame"]
 
 _MOST_FINGERPRINTS = 1_000
 _MOST_INTERVALS = 1_000
 _FAMILIES_A_RUN = 3
+_SUCCESS = Outcome.SUCCESS.value
 
 _counting = threading.RLock()  # threads of one run count in the same frame
 _process = object()
@@ -51,7 +53,7 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         run: The innermost agent's run that it is or is in.
         workflow: The innermost workflow that it is or is in.
         lm: The innermost LM call that it is or is in.
-        agents: The agents whose runs it is or is in, each once.
+        agents: Of a run: the agents whose runs it is or is in, each once.
         is_closed: Whether the call has ended.
         call: What an instrumentor keeps of the call.
         lm_calls, tool_calls, steps: How many its run made, not counting those of runs inside.
@@ -64,14 +66,14 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
 
     kind: SeriesKind
     name: str
-    outer: Frame | None
     instrumentor: str
-    run: Frame | None
-    workflow: Frame | None
-    lm: Frame | None
-    agents: tuple[str, ...]
 
     _process: object
+    outer: Frame | None = None
+    run: Frame | None = None
+    workflow: Frame | None = None
+    lm: Frame | None = None
+    agents: tuple[str, ...] = ()
     is_closed = False
     call: Any = None
     lm_calls = 0
@@ -91,22 +93,28 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         frame.name = name
         frame.instrumentor = instrumentor
         frame._process = _process
-        outer = open_frame(current) if type(current) is Frame else None
-        frame.outer = outer
-        if outer is None:
-            frame.run = frame.workflow = frame.lm = None
-            frame.agents = ()
-        else:
-            outer.outer = open_frame(outer.outer)  # or a chain of tasks, each begun by the last, would keep all frames
-            frame.run, frame.workflow, frame.lm = open_frame(outer.run), open_frame(outer.workflow), open_frame(outer.lm)
-            frame.agents = outer.agents if frame.run is outer.run else () if frame.run is None else frame.run.agents
+        outer = current if type(current) is Frame else None
+        if outer is not None and outer.is_closed:
+            outer = open_frame(outer)
+        run: Frame | None = None
+        if outer is not None:
+            frame.outer = outer
             outer.has_inner = True
-        if kind is SeriesKind.RUN:
+            above, run, workflow, lm = outer.outer, outer.run, outer.workflow, outer.lm
+            if above is not None and above.is_closed:
+                outer.outer = open_frame(above)  # or a chain of tasks, each begun by the last, would keep all frames
+            if run is not None and run.is_closed:
+                run = _open_of("run", run)
+            frame.run = run
+            frame.workflow = workflow if workflow is None or not workflow.is_closed else _open_of("workflow", workflow)
+            frame.lm = lm if lm is None or not lm.is_closed else _open_of("lm", lm)
+        if kind is RUN:
+            around = () if run is None else run.agents
+            frame.agents = around if agent in around else (str(agent), *around)
             frame.run = frame
-            frame.agents = frame.agents if agent in frame.agents else (str(agent), *frame.agents)
-        elif kind is SeriesKind.WORKFLOW:
+        elif kind is WORKFLOW:
             frame.workflow = frame
-        elif kind is SeriesKind.LM:
+        elif kind is LM:
             frame.lm = frame
         return frame
 
@@ -147,10 +155,9 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
 
     def note_lm_call(self, tokens: int) -> None:
         """Count an LM call of this run, and the tokens that it used."""
-        if self.run is not None:
-            with _counting:
-                self.run.lm_calls += 1
-                self.run.tokens += tokens
+        with _counting:
+            self.lm_calls += 1
+            self.tokens += tokens
 
     def note_step(self) -> None:
         """Count a step of this run."""
@@ -162,14 +169,15 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
 
         Tasks of asyncio that began inside may go on: what they call from now on is inside of what is around it.
         """
-        if self.is_of_parent or self.is_closed:
+        if self.is_closed or self._process is not _process:
             return
         self.is_closed = True
-        if self.kind is SeriesKind.RUN:
+        kind = self.kind
+        if kind is RUN:
             self._close_run(recorder, end - start, failure)
-        elif self.kind is SeriesKind.TASK and self.run is not None:
+        elif kind is TASK and self.run is not None:
             self.run.note_step()
-        elif self.kind is SeriesKind.WORKFLOW:
+        elif kind is WORKFLOW:
             self._close_workflow(recorder, start, end)
         outer = self.outer
         if outer is not None and outer.workflow is not None and not self.has_inner:
@@ -179,8 +187,10 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
     def note_work(self, start: float, end: float) -> None:
         """Note for a workflow that an innermost call of it was at work."""
         with _counting:
-            self.work = self.work or _Work()
-            self.work.note(start, end)
+            work = self.work
+            if work is None:
+                work = self.work = _Work()
+            work.note(start, end)
 
     def _close_workflow(self, recorder: Recorder, start: float, end: float) -> None:
         with _counting:
@@ -197,7 +207,7 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
         agent = str(self)  # no frame: what is counted outlives it
         labels = ((catalogue.AGENT, agent),)
         around = self.outer_run
-        outcome = Outcome.SUCCESS if failure is None else failure.outcome
+        outcome = _SUCCESS if failure is None else failure.outcome.value
         for family, count in (
             (catalogue.INFERENCE_CALLS, self.lm_calls),
             (catalogue.TOOL_CALLS, self.tool_calls),
@@ -209,7 +219,7 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
             if count or (recorder.counted_by_run and (family, agent) in recorder.counted_by_run):
                 recorder.observe(family, labels, count)
         if around is not None:
-            handoff = (("source", str(around)), ("target", agent), ("outcome", outcome.value))
+            handoff = (("source", str(around)), ("target", agent), ("outcome", outcome))
             recorder.observe(catalogue.HANDOFFS, handoff, 1)
             recorder.observe(catalogue.DELEGATION_DEPTH, labels, _depth(around))
         if failure is None:
@@ -218,7 +228,7 @@ class Frame(str):  # noqa: SLOT000 - nearly all of its attributes are never set,
                     around.tokens += self.tokens
                     around.wasted_seconds += self.wasted_seconds
             return
-        wasted = (*labels, ("outcome", outcome.value))
+        wasted = (*labels, ("outcome", outcome))
         recorder.observe(catalogue.WASTED_TOKENS, wasted, self.tokens)
         recorder.observe(catalogue.WASTED_TIME, wasted, max(0.0, seconds - self.wasted_seconds))
         if around is not None:
@@ -238,7 +248,8 @@ class _Work:
 
     def note(self, start: float, end: float) -> None:
         """Add an interval; what reaches back behind what is settled counts from there on."""
-        start = max(start, self.settled_until)
+        if start < self.settled_until:  # noqa: PLR1730 - max() costs a call
+            start = self.settled_until
         if end <= start:
             return
         self.intervals.append((start, end))
@@ -260,6 +271,14 @@ def open_frame(frame: Frame | None) -> Frame | None:
     """Return the innermost of a frame and those around it that has not ended."""
     while frame is not None and frame.is_closed:
         frame = frame.outer
+    return frame
+
+
+def _open_of(role: str, frame: Frame | None) -> Frame | None:
+    """Return the innermost open run, workflow or LM call around one that has ended."""
+    while frame is not None and frame.is_closed:
+        around = open_frame(frame)  # which may be a tool or a task: what that is in counts
+        frame = None if around is None else getattr(around, role)
     return frame
 
 

@@ -26,6 +26,7 @@ _logger = logging.getLogger("agentgauge")
 
 _WARNING_INTERVAL_SECONDS = 60.0
 _TASK_ID_LENGTH = 256
+_PLAIN_NUMBERS = (int, float)
 _TEXT_LENGTH = 200
 
 
@@ -86,9 +87,9 @@ class Intake:
     def number(self, argument: str, value: object, *, lowest: float = 0.0) -> float | None:
         """Return a finite number that is not below ``lowest``."""
         number = inf
-        if isinstance(value, SupportsFloat) and not isinstance(value, bool):
+        if type(value) in _PLAIN_NUMBERS or (isinstance(value, SupportsFloat) and not isinstance(value, bool)):
             try:
-                number = float(value)
+                number = float(value)  # type: ignore[arg-type]  # it is one
             except Exception:  # noqa: BLE001 - a conversion of the program's may raise anything, and means: no number
                 number = inf
         if isfinite(number) and number >= lowest:
@@ -103,7 +104,7 @@ class Intake:
 
 def name_of(value: object) -> str | None:
     """Return the label's value for a name, or for an enumeration's member; None where it is neither."""
-    if isinstance(value, Enum):
+    if type(value) is not str and isinstance(value, Enum):
         value = value.value if isinstance(value.value, str) else value.name
     return clean_label(value) if isinstance(value, str) and value.strip() else None
 

@@ -13,7 +13,7 @@ from agentgauge.recording.operation import Operation
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.providers import provider_name
 from agentgauge.recording.recorder import TARGET
-from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.series import LM, LmName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,13 +39,14 @@ def count_answer(
     """Count what a call used, which has not ended yet; ``record`` goes to the series of the model that answered."""
     if frame is not None and frame.is_of_parent:
         return
+    run = None if frame is None else frame.run
     if answer.response_model:
         lm = clean_lm_name(lm[0], lm[1], lm[2], answer.response_model)
         if record is not None:
-            record[TARGET] = recorder.admission.known_target(SeriesKind.LM, "", lm, is_entry=False)
-    if frame is not None and frame.run is not None:
-        frame.note_lm_call(answer.tokens)
-    agent, agents = ("", ()) if frame is None else (str(frame), frame.agents)
+            record[TARGET] = recorder.admission.known_target(LM, "", lm, is_entry=False)
+    if run is not None:
+        run.note_lm_call(answer.tokens)
+    agent, agents = "" if frame is None else str(frame), () if run is None else run.agents
     recorder.note_answer(Ended(lm, answer, agent, agents, first_chunk_seconds))
 
 
@@ -66,7 +67,7 @@ class LmCall(Operation):
         self._lm = clean_lm_name(*lm)
         self._answer: Answer | None = None
         self._first_chunk_seconds: float | None = None
-        super().__init__(recorder, SeriesKind.LM, self._lm, instrumentor=instrumentor, **options)
+        super().__init__(recorder, LM, self._lm, instrumentor=instrumentor, **options)
 
     def note_first_chunk(self, seconds: float | None = None) -> None:
         """Note that the first chunk of a stream came, now or so many seconds after the beginning; later ones are passed over."""

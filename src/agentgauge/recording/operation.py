@@ -12,19 +12,20 @@ from agentgauge.recording.call import Call, end_call
 from agentgauge.recording.frame import Frame, open_frame
 from agentgauge.recording.points import clean_label
 from agentgauge.recording.recorder import SOFT_LIMIT, START
-from agentgauge.recording.series import LmName, SeriesKind
+from agentgauge.recording.series import LM, RUN, TASK, TOOL, WORKFLOW, LmName
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import open_span, open_span_beside, provider_cell, set_span_attributes, span_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agentgauge.catalogue import Family
     from agentgauge.recording.outcome import Failure
     from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
-    from agentgauge.recording.series import Target
+    from agentgauge.recording.series import SeriesKind, Target
 
-__all__ = ["Operation", "fingerprint_of", "forsake"]
+__all__ = ["Operation", "fingerprint_of", "forsake", "one_call", "suppressed_labels"]
 
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _MOST_PARTS = 2_000
@@ -83,11 +84,11 @@ class Operation(Call):
             around = open_frame(current) if type(current) is Frame else None
             owner = None if around is None else _owner(around, kind, name, agent, instrumentor)
             if owner is not None:
-                recorder.observe(CALLS_SUPPRESSED, _suppressed_labels(instrumentor, owner, kind), 1)
+                recorder.observe(CALLS_SUPPRESSED, suppressed_labels(instrumentor, owner, kind), 1)
                 self.frame = around
                 return
-            recorder.observe(INSTRUMENTOR_CALLS, _instrumentor_labels(instrumentor), 1)
-            if kind is SeriesKind.TOOL and around is not None:
+            recorder.observations.append(one_call(instrumentor))
+            if kind is TOOL and around is not None:
                 around.note_tool_call(recorder, clean_label(name), fingerprint_of(arguments))
             target, frame = _target_and_frame(recorder, current, kind, name, agent, instrumentor)
             self.frame = frame
@@ -192,11 +193,14 @@ def forsake(operation: Operation) -> None:
 
 
 @lru_cache(maxsize=64)
-def _instrumentor_labels(instrumentor: str) -> Labels:
-    return ((INSTRUMENTOR, instrumentor),)
+def one_call(instrumentor: str) -> tuple[Family, Labels, float]:
+    """Return the observation of one call; a record comes with each, and whoever relieves the recorder of that counts both."""
+    return INSTRUMENTOR_CALLS, ((INSTRUMENTOR, instrumentor),), 1
 
 
-def _suppressed_labels(instrumentor: str, owner: str, kind: SeriesKind) -> Labels:
+@lru_cache(maxsize=256)
+def suppressed_labels(instrumentor: str, owner: str, kind: SeriesKind) -> Labels:
+    """Return the labels under which a call is counted that ``owner`` counts already."""
     return ((INSTRUMENTOR, instrumentor), ("owner", owner), ("kind", kind.value))
 
 
@@ -205,11 +209,11 @@ def _owner(current: Frame, kind: SeriesKind, name: str | LmName, agent: str | No
 
     An LM call inside another LM call is a part of it. Anything else is told from a recursion of its own by the instrumentor.
     """
-    if kind is SeriesKind.LM:
+    if kind is LM:
         return None if current.lm is None or current.lm.is_closed else current.lm.instrumentor or "decorator"
     if current.kind is not kind or current.instrumentor == instrumentor:
         return None
-    is_same = current.name == name if kind is not SeriesKind.RUN else current == agent
+    is_same = current.name == name if kind is not RUN else current == agent
     return (current.instrumentor or "decorator") if is_same else None
 
 
@@ -217,11 +221,11 @@ def _target_and_frame(
     recorder: Recorder, current: str, kind: SeriesKind, name: str | LmName, agent: str | None, instrumentor: str
 ) -> tuple[Target, Frame]:
     inside = clean_label(agent) if agent else str(current)
-    is_run = kind is SeriesKind.RUN and inside != current
-    series_kind = SeriesKind.TASK if kind is SeriesKind.RUN else kind
-    series_agent = "" if kind is SeriesKind.WORKFLOW or kind is SeriesKind.LM else inside
+    is_run = kind is RUN and inside != current
+    series_kind = TASK if kind is RUN else kind
+    series_agent = "" if kind is WORKFLOW or kind is LM else inside
     target = recorder.admission.known_target(series_kind, series_agent, name, is_entry=is_run)
-    frame_kind = SeriesKind.RUN if is_run else series_kind
+    frame_kind = RUN if is_run else series_kind
     frame_name = name.operation if isinstance(name, LmName) else inside if is_run else clean_label(name)
     return target, Frame.enter(current, frame_kind, frame_name, inside, instrumentor)
 

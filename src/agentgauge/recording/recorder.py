@@ -355,7 +355,7 @@ class Recorder:
         for _ in range(min(len(self.observations), 2 * _BATCH)):
             if observations is not self.observations:  # a handler forked, and this is its child
                 return
-            family, labels, value = observations.popleft()
+            family, labels, value = observations.popleft()  # one at a time: a signal handler that raises costs one at most
             self._fold_values(family, labels, (value,))
 
     def _fold_answers(self) -> None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import copy
-import functools
-import random
+import os
 import sys
+from random import getrandbits, random, randrange
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import propagation
 
 from agentgauge.config import is_tracing_disabled
+from agentgauge.errors import report_internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry import context as context_api
-    from opentelemetry.trace import Span, SpanContext, TracerProvider
+    from opentelemetry.trace import SpanContext, TracerProvider
 
-    from agentgauge.recording.series import Target
-
-__all__ = ["DEAF", "SPAN_KEY", "Tracing", "UnheardRoot"]
+__all__ = ["DEAF", "SPAN_KEY", "Tracing"]
 
 SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
 """The key of the span in a context."""
@@ -29,17 +28,23 @@ SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
 DEAF = "is_deaf_to_agentgauge"
 """The attribute of a span processor that hears nothing of our own spans."""
 
-_TRACE_ID_LIMIT = 2**64 - 1  # the bits of a trace id that TraceIdRatioBased looks at
+_TRACE_IDS = 2**64  # of that half which TraceIdRatioBased looks at
 
 
 class UnheardRoot(trace_api.NonRecordingSpan):
-    """A root that the sampler drops, or that nobody would hear of; its context is made when somebody asks, to hand it on."""
+    """A root that the sampler drops, or that nobody would hear of; its context is made when somebody asks, to hand it on.
 
-    is_sampled = False
+    Attributes:
+        roots: What drew it; its own, since the provider may be another when somebody asks.
+        is_sampled: What the sampler decided.
+        trace_id: What it decided about, None where that is drawn when somebody asks.
+    """
 
-    def __init__(self, trace_id: int, ids: Any) -> None:
-        self._trace_id = trace_id
-        self._ids = ids  # its own: the provider may be another when somebody asks
+    __init__ = object.__init__  # one that is written here would cost three times as much
+
+    roots: Roots
+    is_sampled: bool
+    trace_id: int | None = None
 
     def get_span_context(self) -> SpanContext:
         """Return the same context to whoever asks."""
@@ -47,14 +52,54 @@ class UnheardRoot(trace_api.NonRecordingSpan):
         return made or self.__dict__.setdefault("_context", self._make_context())  # another thread may ask meanwhile
 
     def _make_context(self) -> SpanContext:
-        is_random = getattr(self._ids, "is_trace_id_random", bool)()
+        ids = self.roots.ids
+        is_random = getattr(ids, "is_trace_id_random", bool)()
         flags = getattr(trace_api.TraceFlags, "RANDOM_TRACE_ID", 0) if is_random else 0
         flags |= trace_api.TraceFlags.SAMPLED if self.is_sampled else 0
-        span_id = self._ids.generate_span_id()
-        return trace_api.SpanContext(self._trace_id, span_id, is_remote=False, trace_flags=trace_api.TraceFlags(flags))
+        trace_id, span_id = self.roots.trace_id_of(self), ids.generate_span_id()
+        return trace_api.SpanContext(trace_id, span_id, is_remote=False, trace_flags=trace_api.TraceFlags(flags))
+
+    def traced_by(self, tracer: Any) -> Any:
+        """Return a tracer that starts this root, for one that is heard."""
+        tracer = copy.copy(tracer)
+        tracer.id_generator = _GivenTraceId(self.roots.ids, self.roots.trace_id_of(self))
+        return tracer
 
     def __repr__(self) -> str:
         return f"NonRecordingSpan({self.get_span_context()!r})"
+
+
+class Roots:
+    """Roots under a sampler that takes the trace ids whose lower half is below a bound (``TraceIdRatioBased``).
+
+    Where the SDK's own generator makes the ids, the decision alone is drawn, at a fifth of the price, and an id that agrees with
+    it when somebody asks.
+    """
+
+    def __init__(self, ids: Any, bound: int) -> None:
+        self.ids = ids
+        self.bound = bound
+        self.ratio = bound / _TRACE_IDS
+        generators = sys.modules.get("opentelemetry.sdk.trace.id_generator")
+        self._is_plain = generators is not None and type(ids) is generators.RandomIdGenerator and not vars(ids)
+
+    def draw(self) -> UnheardRoot:
+        """Return a root about which the sampler has decided."""
+        root: UnheardRoot = UnheardRoot()
+        root.roots = self
+        if self._is_plain:
+            root.is_sampled = random() < self.ratio  # noqa: S311 - no secret
+        else:
+            root.trace_id = trace_id = self.ids.generate_trace_id()
+            root.is_sampled = trace_id % _TRACE_IDS < self.bound
+        return root
+
+    def trace_id_of(self, root: UnheardRoot) -> int:
+        """Return the trace id of a root of these."""
+        if root.trace_id is not None:
+            return root.trace_id
+        lower = randrange(self.bound) if root.is_sampled else randrange(self.bound, _TRACE_IDS)  # noqa: S311 - no secret
+        return getrandbits(64) * _TRACE_IDS + lower
 
 
 class _GivenTraceId:
@@ -80,12 +125,10 @@ class Tracing:
     def __init__(self) -> None:
         self.provider: TracerProvider | None = None
         self.tracer: Any = None
-        self.ids: Any = None
-        self.draw_trace_id: Callable[[], int] = int
         self.is_enabled: Callable[[], bool] = _yes
         self.is_unsampled_parent_final = False
         self.unsampled_context: context_api.Context | None = None
-        self._root_bound: int | None = None
+        self.roots: Roots | None = None
         self._active: Any = None
         self._processors: tuple[Any, ...] | None = None
         self._is_heard = True
@@ -96,25 +139,29 @@ class Tracing:
         """Look at a provider that was set since."""
         tracer = None if is_tracing_disabled() else provider.get_tracer("agentgauge")
         self.tracer = None if isinstance(tracer, trace_api.NoOpTracer) else tracer
-        self.ids = getattr(tracer, "id_generator", None)
-        self.draw_trace_id = _trace_ids_of(self.ids)
         self.is_enabled = getattr(tracer, "_is_enabled", _yes)
-        self.is_unsampled_parent_final, self._root_bound = _known_decisions(tracer)
+        self.is_unsampled_parent_final, bound = _known_decisions(tracer)
+        self.roots = None if bound is None else Roots(getattr(tracer, "id_generator", None), bound)
         self._active = _processors_of(provider)
         self._processors = None
         self.unsampled_context = None
         self.provider = provider
 
-    def has_unsampled_parent(self, context: context_api.Context, parent: Span) -> bool:
-        """Tell whether the sampler would say no because the local parent is not sampled."""
-        if not self.is_unsampled_parent_final:
+    def is_wanted_inside(self, parent: object, context: context_api.Context) -> bool:
+        """Tell whether a span in ``context`` would be sampled, as far as its parent decides that, and heard of.
+
+        Where nobody hears of it, the parent stays the one whose context is handed on.
+        """
+        if type(parent) is UnheardRoot:  # whose own context nobody need have made
+            is_dropped = not parent.is_sampled  # type: ignore[attr-defined]  # it is one here
+        elif isinstance(parent, trace_api.Span) and (told := parent.get_span_context()).is_valid:
+            is_dropped = not told.is_remote and not told.trace_flags.sampled
+        else:
+            return True
+        if is_dropped and self.is_unsampled_parent_final:
+            self.unsampled_context = context  # the next call in it is not asked again
             return False
-        if type(parent) is not UnheardRoot or parent.is_sampled:
-            parent_context = parent.get_span_context()
-            if not parent_context.is_valid or parent_context.is_remote or parent_context.trace_flags.sampled:
-                return False
-        self.unsampled_context = context  # the next call in it is not asked again
-        return True
+        return self.is_heard()
 
     def is_heard(self) -> bool:
         """Tell whether a span processor would hear of our spans."""
@@ -125,33 +172,6 @@ class Tracing:
             self._is_heard = any(not getattr(processor, DEAF, False) for processor in processors)
             self._processors = processors
         return self._is_heard
-
-    def start_root(self, target: Target, context: context_api.Context) -> Span:
-        """Start a root as the tracer would; one that its sampler drops, or that nobody hears of, only hands that on.
-
-        Where the sampler takes the trace ids below a bound (``TraceIdRatioBased``), the id is drawn here, before it is asked.
-        """
-        tracer, bound = self.tracer, self._root_bound
-        if bound is not None and (bound <= _TRACE_ID_LIMIT or not self.is_heard()) and self.is_enabled():
-            trace_id = self.draw_trace_id()
-            if trace_id & _TRACE_ID_LIMIT >= bound:
-                return UnheardRoot(trace_id, self.ids)
-            if not self.is_heard():
-                root = UnheardRoot(trace_id, self.ids)
-                root.is_sampled = True
-                return root
-            tracer = copy.copy(tracer)
-            tracer.id_generator = _GivenTraceId(self.ids, trace_id)
-        span: Span = tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
-        return span
-
-
-def _trace_ids_of(ids: Any) -> Callable[[], int]:
-    """Return what draws a trace id: as the SDK's own generator does, without its look for the one in 2**128 that is invalid."""
-    generators = sys.modules.get("opentelemetry.sdk.trace.id_generator")
-    if generators is not None and type(ids) is generators.RandomIdGenerator:
-        return functools.partial(random.getrandbits, 128)
-    return getattr(ids, "generate_trace_id", int)
 
 
 def _processors_of(provider: TracerProvider) -> Any:
@@ -178,7 +198,21 @@ def _known_decisions(tracer: Any) -> tuple[bool, int | None]:
     if root is sampling.ALWAYS_OFF:
         bound = 0
     elif root is sampling.ALWAYS_ON:
-        bound = _TRACE_ID_LIMIT + 1
+        bound = _TRACE_IDS
     elif type(root) is sampling.TraceIdRatioBased:
         bound = root.bound
     return is_final, bound if SPAN_KEY and hasattr(tracer, "id_generator") else None
+
+
+def _settle_current_root() -> None:
+    """Give the current root its ids before a fork: parent and child go on in one trace."""
+    try:
+        span = trace_api.get_current_span()
+        if type(span) is UnheardRoot:
+            span.get_span_context()
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
+        report_internal_error("span_fork", fault)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_settle_current_root)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.points import clean_label
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import RUN, TASK, TOOL, WORKFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agentgauge.recording.recorder import Recorder
-    from agentgauge.recording.series import Target
+    from agentgauge.recording.series import SeriesKind, Target
     from agentgauge.targets import Objective
 
 __all__ = ["AGENT_ATTRIBUTE", "SITE_ATTRIBUTE", "Site", "Targets", "current_agent", "function_of", "sites_of"]
@@ -85,13 +85,13 @@ class Site:
             The target, and what ``current_agent.reset`` needs where the call entered an agent.
         """
         current = current_agent.get()
-        if self.kind is SeriesKind.WORKFLOW:
+        if self.kind is WORKFLOW:
             agent, series_agent = str(current), ""
         else:
             agent = series_agent = self.agent or self._owner(args) or str(current)  # what outlives the call keeps no frame
         is_entry = agent != current
-        is_run = is_entry and self.kind is SeriesKind.TASK
-        is_workflow = self.kind is SeriesKind.WORKFLOW
+        is_run = is_entry and self.kind is TASK
+        is_workflow = self.kind is WORKFLOW
         recorder = self.recorder
         books = recorder.books
         target = self.entries.get((series_agent, is_run))
@@ -102,7 +102,7 @@ class Site:
                 return target, self._enter_frame(current, agent) if is_entry or is_workflow else None
             self.entries[series_agent, is_run] = target
         is_counted = False
-        if self.kind is SeriesKind.TOOL and isinstance(current, Frame):
+        if self.kind is TOOL and isinstance(current, Frame):
             is_counted = True
             current.note_tool_call(recorder, self.name)
         is_framed = is_entry or is_workflow or is_counted
@@ -115,7 +115,7 @@ class Site:
 
     def _enter_frame(self, current: str, agent: str) -> Token[str]:
         """Make the call's frame the current one; a tool that names the agent for what it calls is no run of it."""
-        kind = SeriesKind.RUN if self.kind is SeriesKind.TASK else self.kind
+        kind = RUN if self.kind is TASK else self.kind
         return current_agent.set(Frame.enter(current, kind, self.name, agent))
 
     def _owner(self, args: tuple[Any, ...]) -> str | None:

@@ -12,7 +12,7 @@ from opentelemetry import trace as trace_api
 
 from agentgauge.catalogue import Outcome
 from agentgauge.errors import report_internal_error
-from agentgauge.recording.sampling import SPAN_KEY, Tracing, UnheardRoot
+from agentgauge.recording.sampling import SPAN_KEY, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,7 @@ __all__ = [
     "close_span",
     "is_span_wanted",
     "keep_context",
+    "leave_unheard",
     "open_span",
     "open_span_beside",
     "provider_cell",
@@ -76,6 +77,13 @@ class Scope:
         self.token: Any = _set_context(context) if is_current else None
 
 
+class _RootScope(Scope):
+    """The scope of a root that nobody hears of; who makes one sets its span, its context and its token."""
+
+    is_recording = False
+    __init__ = object.__init__  # one that is written here would cost three times as much
+
+
 _tracing = Tracing()
 
 
@@ -106,11 +114,8 @@ def open_span(target: Target) -> Scope | None:
         if context is _tracing.unsampled_context or _tracing.tracer is None:
             return None
         parent = context.get(SPAN_KEY) if SPAN_KEY else trace_api.get_current_span(context)
-        if parent is not None:
-            if isinstance(parent, trace_api.Span) and _tracing.has_unsampled_parent(context, parent):
-                return None
-            if not _tracing.is_heard() and _is_valid(parent):
-                return None  # it stays the one whose context is handed on
+        if parent is not None and not _tracing.is_wanted_inside(parent, context):
+            return None
         _tracing.opened += 1
         if _tracing.opened % _SPANS_A_SAMPLE:
             return _start(target, context, parent)
@@ -130,13 +135,18 @@ def open_span(target: Target) -> Scope | None:
 
 
 def _start(target: Target, context: context_api.Context, parent: object) -> Scope:
-    if parent is None:
-        span = _tracing.start_root(target, context)
-        if type(span) is UnheardRoot:
-            inside = context_api.Context({SPAN_KEY: span}) if not context else _inside(span, context)
-            return Scope(span, inside, False)
-    else:
-        span = _tracing.tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
+    tracing = _tracing
+    tracer, roots = tracing.tracer, tracing.roots
+    if parent is None and roots is not None and (roots.ratio < 1 or not tracing.is_heard()) and tracing.is_enabled():
+        root = roots.draw()
+        if not root.is_sampled or not tracing.is_heard():
+            scope: Scope = _RootScope()
+            scope.span = root
+            scope.context = inside = _inside(root, context) if context else context_api.Context({SPAN_KEY: root})
+            scope.token = _set_context(inside)
+            return scope
+        tracer = root.traced_by(tracer)
+    span = tracer.start_span(target.span_name, context, target.span_kind, target.attributes)
     try:
         return Scope(span, _inside(span, context), span.is_recording())
     except BaseException:
@@ -152,8 +162,7 @@ def is_span_wanted() -> bool:
     try:
         if provider is not _tracing.provider:
             _tracing.adopt(provider)
-        is_wanted = _tracing.tracer is not None and _tracing.is_heard()
-        return is_wanted and _get_context() is not _tracing.unsampled_context
+        return _tracing.tracer is not None and _tracing.is_heard() and _get_context() is not _tracing.unsampled_context
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
         report_internal_error("span_start", fault)
         return True
@@ -222,6 +231,14 @@ def suspend_span(scope: Scope) -> None:
         with contextlib.suppress(Exception):  # the host's own context is worth a second try
             outer = scope.token.old_value
             _set_context(context_api.Context() if outer is Token.MISSING else outer)
+
+
+def leave_unheard(scope: Scope) -> bool:
+    """Stop a span that nobody hears of from being current; False where it is heard of, and has to be ended."""
+    if scope.is_recording:
+        return False
+    suspend_span(scope)
+    return True
 
 
 def abandon_span(scope: Scope) -> None:

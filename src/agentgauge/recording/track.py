@@ -11,7 +11,7 @@ from agentgauge.recording.collector import RecorderCollector as _  # noqa: F401 
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.points import clean_label
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import RUN
 from agentgauge.recording.site import current_agent
 from agentgauge.targets import Objective
 
@@ -76,5 +76,5 @@ class track:  # noqa: N801 - reads as a verb in `with track("researcher", "reran
         agent_name = self._agent or str(current)  # what outlives the block keeps no frame
         is_entry = agent_name != current
         target = default_recorder().admission.tracked_target(agent_name, self._task, is_entry=is_entry, objective=self._objective)
-        frame = Frame.enter(current, SeriesKind.RUN, target.agent, target.agent) if is_entry else None
+        frame = Frame.enter(current, RUN, target.agent, target.agent) if is_entry else None
         return target, None if frame is None else current_agent.set(frame)
