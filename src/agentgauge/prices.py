@@ -6,6 +6,7 @@ call waits for it. Prices are those of the package that is installed; nothing is
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from contextlib import suppress
@@ -72,23 +73,28 @@ class Prices:
         """
         self._table = {**_by_name("prices_file", of_file or {}), **_by_name("prices", table or {})}
         self._sold = _SoldPrices()
+        self._known = functools.lru_cache(maxsize=_MOST_REMEMBERED)(self._look_up)
 
     def price(self, spending: Spending) -> float | None:
         """Return what a call cost in US dollars, None where that is not known."""
         answer = spending.answer
         if answer.is_cache_hit:
             return 0.0
-        provider = provider_name(spending.provider)
-        # What answered first: an alias or a deployment is what was asked for, and a bill names what it stood for.
-        models = tuple(dict.fromkeys(name.strip().lower() for name in (answer.response_model or "", spending.request_model)))
-        models = tuple(filter(None, models))
-        own = next((self._table[name] for name in _names(provider, models) if name in self._table), None) if self._table else None
+        provider, models, own = self._known(spending.provider, answer.response_model or "", spending.request_model)
         if own is not None and _is_told(own, answer):
             return _cost(own, answer)
         told = answer.cost_usd
         if told is not None and 0 <= told < math.inf:
             return told
         return None if own is not None else self._sold.cost(provider, models, answer)
+
+    def _look_up(self, provider: str, response_model: str, request_model: str) -> tuple[str, tuple[str, ...], Price | None]:
+        """Return provider and models as prices are looked for, and the user's own price."""
+        provider = provider_name(provider)
+        # What answered first: an alias or a deployment is what was asked for, and a bill names what it stood for.
+        models = tuple(filter(None, dict.fromkeys(name.strip().lower() for name in (response_model, request_model))))
+        own = next((self._table[name] for name in _names(provider, models) if name in self._table), None)
+        return provider, models, own
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Price]:

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import research_swarm
 from agentgauge.catalogue import FAMILIES
+from faults import Faults
+from ledger import Ledger
+from offline_lm import OfflineModel, offline_lm
+from swarm_agents import Swarm
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "research_swarm.py"
 OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -195,6 +200,20 @@ def test_a_demo_with_a_stuck_task_shows_it_and_ends_at_ctrl_c():
         process.wait()
     assert (process.returncode, complaints) == (0, "")
     assert "agent       task" in output
+
+
+async def test_the_call_that_is_stuck_is_the_first_that_comes_to_the_narrator(fresh):
+    ledger = Ledger()
+    model = OfflineModel(ledger, seed=1, speed=1000)
+    swarm = Swarm(ledger, Faults(ledger), model, hang_seconds=0.01)
+    planner, swarm._planner = swarm._planner, None  # the question fails on its way
+    with dspy.context(lm=offline_lm(model)):
+        with pytest.raises(AttributeError):
+            await swarm.answer("How far is it?")
+        assert swarm.hang_seconds == 0.01
+        swarm._planner = planner
+        assert await swarm.answer("How far is it?")
+    assert swarm.hang_seconds == 0
 
 
 def test_a_demo_given_seconds_ends_by_itself():

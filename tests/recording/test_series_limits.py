@@ -171,8 +171,8 @@ def test_an_objective_that_comes_second_is_exported(fresh):
 # --- many distinct names --------------------------------------------------------------------------------------------------
 
 MOST_NAMES = 100_000
-NAMES = 20_000  # where a name costs more than a call
-WARM_UP = 5_000  # limits are reached, histories are full
+NAMES = 12_000  # where a name costs more than a call
+WARM_UP = 3_000  # limits are reached, histories are full
 HISTORY = 1_000
 CLASSES = 6_000  # to make a class costs as much as ten calls
 
@@ -293,7 +293,7 @@ def report_one_agent(fresh):
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_tens_of_thousands_of_names_leave_memory_flat_and_totals_right(fresh, name, count):
+def test_many_names_leave_memory_flat_and_totals_right(fresh, name, count):
     program = name(fresh)
     assert_memory_is_flat(fresh, next(program), count, warm_up=WARM_UP)
 

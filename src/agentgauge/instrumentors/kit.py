@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.lm_call import LmCall
-from agentgauge.recording.operation import Operation, forsake
+from agentgauge.recording.operation import Operation, forsake, suppressed_labels
 from agentgauge.recording.patching import patch
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Kit:
 
     def leave_to_decorator(self, kind: SeriesKind) -> None:
         """Count a call as suppressed that a decorator of agentgauge counts."""
-        self.recorder.observe(CALLS_SUPPRESSED, (*self.labels, ("owner", "decorator"), ("kind", kind.value)), 1)
+        self.recorder.observe(CALLS_SUPPRESSED, suppressed_labels(self.name, "decorator", kind), 1)
 
     def patch(self, owner: type | ModuleType, name: str, decorate: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Put ``decorate(function)`` in the place of somebody else's function, until everything is undone."""

@@ -6,12 +6,12 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.catalogue import INSTRUMENTOR_CALLS
 from agentgauge.errors import is_fault_of_ours, report_internal_error
 from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.frame import Frame
+from agentgauge.recording.operation import one_call
 from agentgauge.recording.recorder import SOFT_LIMIT
-from agentgauge.recording.series import SeriesKind
+from agentgauge.recording.series import TASK
 from agentgauge.recording.site import current_agent
 from agentgauge.recording.tracing import is_span_wanted
 
@@ -34,7 +34,7 @@ class Steps:
     def __init__(self, kit: Kit) -> None:
         """Record what ``kit`` instruments."""
         self._recorder = kit.recorder
-        self._labels = kit.labels
+        self._instrumentor = kit.name
         self._books: object = None
         self._targets: dict[tuple[str, str], Target] = {}
 
@@ -104,7 +104,8 @@ class Steps:
             recorder = self._recorder
             current = current_agent.get()
             if type(current) is Frame:
-                if current.kind is SeriesKind.TASK:  # which may be the same step, seen by another layer
+                # Which may be the same step, seen by another layer.
+                if current.kind is TASK and current.instrumentor != self._instrumentor:
                     return None
                 if current.run is not None:
                     current.run.note_step()
@@ -113,10 +114,10 @@ class Steps:
                 self._targets = {}
             target = self._targets.get((name, current))
             if target is None:
-                target = recorder.admission.known_target(SeriesKind.TASK, str(current), name, is_entry=False)
+                target = recorder.admission.known_target(TASK, str(current), name, is_entry=False)
                 if len(self._targets) < recorder.series_limit:
                     self._targets[name, str(current)] = target
-            recorder.observe(INSTRUMENTOR_CALLS, self._labels, 1)
+            recorder.observations.append(one_call(self._instrumentor))
             record = [target, recorder.clock(), None, None]
             recorder.append(record)
             if len(recorder.buffer) > SOFT_LIMIT:

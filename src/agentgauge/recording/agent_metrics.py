@@ -313,9 +313,8 @@ class AgentMetricsCollector:
         self._recorder.observe(family, tuple(labels), value)
 
     def _relieve(self) -> None:
-        recorder = self._recorder
-        if len(recorder.buffer) > SOFT_LIMIT or len(recorder.observations) > SOFT_LIMIT:
-            recorder.relieve()
+        if len(self._recorder.buffer) > SOFT_LIMIT:
+            self._recorder.relieve()
 
     # --- answers ----------------------------------------------------------------------------------------------------------
 
