@@ -306,6 +306,22 @@ async def test_handlers_are_told_once_when_an_alert_starts_changes_and_ends(mana
     ]
 
 
+async def test_a_handler_that_was_removed_is_told_nothing_more(manager, machine):
+    told, told_both = [], []
+    manager.add_alert_handler(told.append)
+    manager.add_alert_handler(told_both.append)
+    manager.set_threshold("load", 4)
+    for value in (5, 3):
+        machine.readings = {"load": value}
+        manager.get_current_metrics()
+        await manager.start_collection()
+        await manager.stop_collection()
+        manager.remove_alert_handler(told.append)
+
+    assert [str(each).split()[1] for each in told] == ["started:"]
+    assert [str(each).split()[1] for each in told_both] == ["started:", "ended:"]
+
+
 def test_active_alerts_are_those_of_the_last_pass_the_most_severe_first(manager, machine):
     manager.set_threshold("load", 0.5)
     manager.set_threshold("depth", 5, "critical", ">=")

@@ -12,29 +12,12 @@ import time
 
 import pynvml
 import pytest
+from forked import in_child
 from nvml_driver import FakeDriver, Gpu
 
 from agentgauge import fork_gate
 from agentgauge.collectors.gpu import GpuCollector
 from agentgauge.fork_gate import ForkGate, process_mark
-
-
-def in_child(body):
-    """Fork, and give what ``body`` returns there."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        answer = None
-        try:
-            answer = body()
-        finally:
-            os.write(writer, json.dumps(answer).encode())
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import os
 import threading
@@ -11,6 +10,7 @@ from dataclasses import replace
 
 import pynvml
 import pytest
+from forked import in_child
 from nvml_driver import MIB, FakeDriver, Gpu
 
 from agentgauge import catalogue
@@ -264,24 +264,6 @@ def test_closing_does_not_wait_for_a_driver_that_hangs(install, monkeypatch):
     thread.join()
 
 
-def run_in_child(body):
-    """Fork, and give what ``body`` returns there."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        answer = None
-        try:
-            answer = body()
-        finally:
-            os.write(writing, json.dumps(answer).encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = json.loads(pipe.read())
-    os.waitpid(child, 0)
-    return answer
-
-
 def test_a_forked_child_starts_the_library_anew_and_ends_only_what_it_started(install):
     driver = install(FakeDriver(Gpu()))
     collector = GpuCollector()
@@ -293,7 +275,7 @@ def test_a_forked_child_starts_the_library_anew_and_ends_only_what_it_started(in
         collector.close()
         return [readings, driver.users, driver.calls.count("nvmlInitWithFlags"), driver.calls.count("nvmlShutdown")]
 
-    assert run_in_child(body) == [len(FAMILIES), 1, 1, 1]  # one user: the parent's, which the child has a copy of
+    assert in_child(body) == [len(FAMILIES), 1, 1, 1]  # one user: the parent's, which the child has a copy of
     assert read(collector) != {}
 
 
@@ -306,7 +288,7 @@ def test_a_forked_child_that_never_read_ends_nothing(install):
         collector.close()
         return [driver.calls.count("nvmlShutdown"), len(collector.collect())]
 
-    assert run_in_child(body) == [0, 0]
+    assert in_child(body) == [0, 0]
 
 
 def test_a_fork_waits_for_a_sweep_so_that_the_child_can_read(install):
@@ -332,7 +314,7 @@ def test_a_fork_waits_for_a_sweep_so_that_the_child_can_read(install):
     thread = threading.Thread(target=collector.collect)
     thread.start()
     assert sweeping.wait(60)
-    assert run_in_child(lambda: pynvml.libLoadLock.acquire(timeout=10)) is True
+    assert in_child(lambda: pynvml.libLoadLock.acquire(timeout=10)) is True
     thread.join()
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR
+from agentgauge.catalogue import CALLS_SUPPRESSED
 from agentgauge.instrumentors.wrapping import around
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.operation import Operation, forsake, suppressed_labels
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from agentgauge.instrumentors.content import Content
     from agentgauge.instrumentors.wrapping import Begin, Finish
-    from agentgauge.recording.points import Labels
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.series import LmName, SeriesKind
 
@@ -45,11 +43,6 @@ class Kit:
     content: Content
     undo: ExitStack
     active: Collection[str] = ()
-
-    @cached_property
-    def labels(self) -> Labels:
-        """The labels of its self-observation."""
-        return ((INSTRUMENTOR, self.name),)
 
     def begin(self, kind: SeriesKind, name: str, known: dict[str, Any] = _NO_OPTIONS, /, **options: Any) -> Operation:
         """Begin an operation.
