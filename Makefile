@@ -15,17 +15,17 @@ define install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
 endef
 
-.PHONY: demo test lint-mixin test-grafana bench bench-peers bench-check bench-whole soak load test-freethreaded test-frameworks lint dashboards cases server-pages clean
+.PHONY: demo test lint-mixin test-grafana bench bench-peers bench-check bench-whole bench-history soak load test-freethreaded test-frameworks lint dashboards cases server-pages clean
 
 # Agents at work, and what their /metrics show: make demo ARGS="--seconds 20 --seed 1"
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/research_swarm.py $(ARGS)
 
-# Everything that must hold: lint, types, import contract, tests, promtool, dashboards, docs.
+# Everything that must hold: lint, types, import contract, tests, promtool, dashboards, docs. Some tests: make test ARGS="tests/health -k disk"
 test: $(VENV)/.dev
 	@sh tests/install_servers.sh
 	$(MAKE) --no-print-directory lint
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/python tests/halves.py $(ARGS)
 	$(BIN)/coverage report
 
 lint: $(VENV)/.dev
@@ -54,6 +54,11 @@ bench-check: $(VENV)/.dev $(VENV)/autometrics/.done
 # The demo with everything on against the demo without agentgauge, in all and by part; takes some minutes.
 bench-whole: $(VENV)/.dev
 	@$(BIN)/python benchmarks/bench.py --check --whole $(ARGS)
+
+# A day of 10,000 series in the local history and in a Prometheus beside it, a quarter of an hour: make bench-history ARGS=--short
+bench-history: $(VENV)/.dev
+	@sh tests/install_servers.sh
+	@$(BIN)/python benchmarks/history.py $(ARGS)
 
 # What other libraries' decorators cost, for the README: make bench-peers ARGS="--only logfire"
 bench-peers: $(VENV)/.dev
@@ -86,7 +91,7 @@ dashboards: $(VENV)/.dev
 
 # Capture the input series of the alert rules' cases anew from the programs of tests/mixin/scenarios: make cases ARGS="models tools"
 cases: $(VENV)/.dev
-	$(BIN)/python tests/mixin/capture.py $(ARGS)
+	PYTHONPATH=tests/analytics $(BIN)/python tests/mixin/capture.py $(ARGS)
 
 # Record the pages of a Prometheus and an Alertmanager in trouble anew, for such cases; takes minutes: make server-pages ARGS=failing_rules
 server-pages: $(VENV)/.dev
@@ -94,7 +99,7 @@ server-pages: $(VENV)/.dev
 	$(BIN)/python tests/mixin/record_servers.py $(ARGS)
 
 $(VENV)/.demo: pyproject.toml
-	$(call install,dspy$(COMMA)cli)
+	$(call install,dspy$(COMMA)cli$(COMMA)analysis$(COMMA)charts)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

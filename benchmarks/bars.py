@@ -39,6 +39,12 @@ BARS = {
     "sampled span + metrics, async": Bar(1.0, 0.85),
     "error path, sync": Bar(0.25),
     "error path, async": Bar(0.25),
+    "closed circuit breaker, sync, against pybreaker": Bar(0.5, 0.2),
+    "closed circuit breaker, sync, against purgatory": Bar(0.5, 0.3),
+    "closed circuit breaker, async, against purgatory": Bar(0.5, 0.3),
+    "closed circuit breaker, with, against pybreaker": Bar(0.5, 0.2),
+    "closed circuit breaker, with, against purgatory": Bar(0.5, 0.4),
+    "closed circuit breaker, async with, against purgatory": Bar(0.5, 0.4),
     "1,000 concurrent asyncio tasks": Bar(1.5, 1.3),
     "8 threads": Bar(1.4, 1.3),
     "scrape, text, 1k children": Bar(0.05, 0.03),
@@ -54,6 +60,12 @@ BARS = {
     "memory that 8 threads add": Bar(32, None, "MiB"),  # the hard limit's worth of records, twice
     # A Predict and its LM call: most of it goes into caches that DSPy's own work has cooled, three times what it costs in a loop.
     "DSPy Predict, metrics only": Bar(0.30, 0.15),
+    "process(), against asyncio's own pieces": Bar(2.0, 1.5),
+    "health probe beside 32 busy threads, p99": Bar(1000, 300, "ms"),  # the kubelet waits for a second unless told otherwise
+    "age of the heartbeat beside them, p99": Bar(15_000, 10_000, "ms"),  # half of what a probe bears: six intervals of 5 s
+    "a million records, against two lists": Bar(5.0, 3.0),
+    "a million records of now, against two lists and the clock": Bar(5.0, 3.0),
+    "a million records, 1 % of them late, against two lists": Bar(10.0, 5.0),  # what is late is sorted in
     "samples of calls": Bar(1, None, "%"),
     "samples of folding": Bar(1, None, "%"),
     "samples of spans": Bar(1, None, "%"),

@@ -17,13 +17,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import analytics
 import beside_autometrics
+import breaker
 import calls
 import concurrency
 import drain
 import dspy_overhead
 import imports
 import memory
+import probe
+import processing
 import sampling
 import scrape
 import stall
@@ -42,7 +46,23 @@ __all__ = ["SUITES", "main"]
 
 SUITES: tuple[Suite, ...] = tuple(
     suite
-    for module in (calls, beside_autometrics, concurrency, scrape, stall, sweep, memory, imports, drain, dspy_overhead, sampling)
+    for module in (
+        calls,
+        beside_autometrics,
+        breaker,
+        concurrency,
+        scrape,
+        stall,
+        sweep,
+        memory,
+        imports,
+        drain,
+        dspy_overhead,
+        sampling,
+        processing,
+        probe,
+        analytics,
+    )
     for suite in module.SUITES
 )
 
@@ -75,7 +95,7 @@ def main(argv: Sequence[str] | None = None, suites: Sequence[Suite] = SUITES) ->
         return 2
     environment = _environment()
     print(f"{environment['date']}, Python {environment['python']}, {environment['machine']}, {environment['packages']}")
-    print(f"{'':42}{'ours':>10}{'reference':>12}       {'against':22}{'is':>8}{'bar':>8}{'stretch':>9}", flush=True)
+    print(f"{'':50}{'ours':>10}{'reference':>12}       {'against':22}{'is':>8}{'bar':>8}{'stretch':>9}", flush=True)
     rows = []
     for row in measured_rows(
         suites, names, SHORT if options.short else FULL, margin=margin, repeats=_REPEATS if options.check else 0
@@ -105,7 +125,7 @@ def _line(row: Row, margin: float) -> str:
     reference = "" if row.reference is None else _figure(row.reference, row.unit)
     stretch = "" if bar.stretch is None else f"{bar.stretch:g}"
     costs = f"{_figure(row.ours, row.unit):>10}{reference:>12} {row.unit:5} {row.against[:21]:22}"
-    return f"{row.name:42}{costs}{row.value:>8.3g}{bar.bar:>8g}{stretch:>9}{'' if row.is_met(margin) else '  MISSED'}"
+    return f"{row.name:50}{costs}{row.value:>8.3g}{bar.bar:>8g}{stretch:>9}{'' if row.is_met(margin) else '  MISSED'}"
 
 
 def _figure(value: float, unit: str) -> str:
@@ -118,7 +138,7 @@ def _print_shortest_calls(rows: Sequence[Row]) -> None:
     if shortest:
         print("\nunder 5 % overhead, if the call takes at least")
     for name, microseconds in shortest.items():
-        print(f"{name:42}{microseconds:>10.0f} µs")
+        print(f"{name:50}{microseconds:>10.0f} µs")
 
 
 def _record(row: Row) -> dict[str, object]:

@@ -54,6 +54,7 @@ class Ledger:
         in_progress: Calls that started and have not ended, by (kind, agent, name).
         durations: The last durations in seconds by (agent, task), whatever the outcome.
         lm_calls: Calls of the language model by outcome: ``success``, or the name of the error.
+        own_lm_calls: How many of them the demo's own code made, without a framework: no instrumentor sees those.
         tokens: Tokens by direction, ``input`` and ``output``.
         faults: Faults that were injected on purpose, by kind.
         questions: Questions by what became of them.
@@ -65,6 +66,7 @@ class Ledger:
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DURATIONS_KEPT))
     )
     lm_calls: Counter[str] = field(default_factory=Counter)
+    own_lm_calls: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     questions: Counter[str] = field(default_factory=Counter)
@@ -88,6 +90,11 @@ class Ledger:
             self.lm_calls[outcome] += 1
             self.tokens["input"] += input_tokens
             self.tokens["output"] += output_tokens
+
+    def note_own_lm_call(self) -> None:
+        """Count one call of the language model that no framework makes, as it begins."""
+        with self.lock:
+            self.own_lm_calls += 1
 
     def note_fault(self, kind: str) -> None:
         """Count one fault that was injected on purpose."""

@@ -3,6 +3,7 @@
 python examples/research_swarm.py                       until Ctrl-C
 python examples/research_swarm.py --seconds 20 --seed 1
 python examples/research_swarm.py --stack               with a Prometheus and an Alertmanager beside it
+python examples/research_swarm.py --seconds 120 --history history.db     and write a history, to be analysed
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import shlex
 import signal
 import sys
 import time
@@ -47,6 +49,8 @@ _BYTES_PER_QUESTION = 120  # roughly what a short text takes
 _DISPLAY_INTERVAL_SECONDS = 0.25
 _GRACE_SECONDS = 3.0
 _HANG_UP_SECONDS = (0.05, 0.6)
+_HISTORY_INTERVAL_SECONDS = 1.0  # so that what ends soon has something to analyse
+_COMMANDS = ("report", "trends", "anomalies", "slo", "recommend")
 
 _TOPICS = ("bridges", "canals", "lighthouses", "glaciers", "observatories", "railways", "harbours", "vineyards", "dams")
 _SHAPES = (
@@ -188,6 +192,8 @@ async def work(arguments: argparse.Namespace, ledger: Ledger) -> None:
             display.update(time.monotonic() - started)
         await run
     print(f"\n{summary(ledger)}", flush=True)
+    if arguments.history:
+        print(f"\n{_next_commands(arguments.history)}", flush=True)
     if arguments.ledger:
         ledger.write(arguments.ledger)
     if not interrupted.is_set() and arguments.linger:
@@ -210,7 +216,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     trace.set_tracer_provider(provider)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers of --stack end with it
     try:
-        monitor = agentgauge.start(port=arguments.port, service_name="research-swarm", prices=_PRICES, budgets=_BUDGETS)
+        monitor = agentgauge.start(
+            port=arguments.port,
+            service_name="research-swarm",
+            prices=_PRICES,
+            budgets=_BUDGETS,
+            history_file=arguments.history,
+            history_interval_seconds=_HISTORY_INTERVAL_SECONDS if arguments.history else None,
+        )
     except agentgauge.ConfigurationError as error:
         print(f"research_swarm: {error}", file=sys.stderr)
         return 2
@@ -237,6 +250,11 @@ def _start_stack(servers: contextlib.ExitStack, metrics_url: str) -> None:
         print(f"prometheus: {stack.prometheus_url}\nalertmanager: {stack.alertmanager_url}", flush=True)
 
 
+def _next_commands(history: str) -> str:
+    commands = [f"  agentgauge {command} --source {shlex.quote(history)}" for command in _COMMANDS]
+    return "\n".join([f"what happened lies in {history}; next:", *commands])
+
+
 def _questions(seed: int) -> Iterator[str]:
     draw = random.Random(f"{seed}/questions")
     while True:
@@ -258,6 +276,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hang", type=_positive, default=0.0, metavar="SECONDS", help="keep one task stuck for so long")
     parser.add_argument("--linger", type=_positive, default=0.0, metavar="SECONDS", help="serve /metrics so long after the work")
     parser.add_argument("--stack", action="store_true", help="start a Prometheus and an Alertmanager with the shipped rules too")
+    parser.add_argument(
+        "--history", metavar="FILE", help="write a history there, a sweep a second, for `agentgauge report` and its kin"
+    )
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="write what was counted, as JSON, when the work is done")
     parser.add_argument("--spans", type=Path, metavar="FILE", help="append the finished spans, as JSON lines")
     return parser.parse_args(argv)

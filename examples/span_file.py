@@ -17,7 +17,11 @@ __all__ = ["SpanFile"]
 
 
 class SpanFile(SpanExporter):
-    """Appends one JSON object a span: ``trace_id``, ``span_id``, ``parent_id`` or null, ``name``, ``status``, ``attributes``."""
+    """Appends one JSON object a span.
+
+    With ``trace_id``, ``span_id``, ``parent_id`` or null, ``name``, ``start_unix_nano``, ``end_unix_nano``, ``status`` and
+    ``attributes``.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
@@ -33,6 +37,8 @@ class SpanFile(SpanExporter):
                 "span_id": f"{context.span_id:016x}",
                 "parent_id": f"{span.parent.span_id:016x}" if span.parent else None,
                 "name": span.name,
+                "start_unix_nano": span.start_time,
+                "end_unix_nano": span.end_time,
                 "status": span.status.status_code.name,
                 "attributes": dict(span.attributes or {}),
             }

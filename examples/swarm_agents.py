@@ -144,6 +144,7 @@ class Narrator:
         with self._ledger.task("narrator", "narrate"):
             await asyncio.sleep(silence_seconds)
             request = lm15.Request(model=MODEL_NAME, messages=(lm15.Message.user(f"Tell this as a story: {report}"),))
+            self._ledger.note_own_lm_call()
             async with aclosing(self._engine.stream(request)) as events:
                 async for event in events:
                     if event.type == "delta":

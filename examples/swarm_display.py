@@ -69,7 +69,8 @@ def summary(ledger: Ledger) -> str:
     failures = sum(ledger.lm_calls.values()) - ledger.lm_calls["success"]
     model = (
         f"language model: {sum(ledger.lm_calls.values())} calls, {failures} without an answer, "
-        f"{ledger.tokens['input']:,} tokens in, {ledger.tokens['output']:,} out"
+        f"{ledger.tokens['input']:,} tokens in, {ledger.tokens['output']:,} out; {ledger.own_lm_calls} of the calls are the "
+        "narrator's, which uses no framework: they are in no series"
     )
     parts = [_questions(ledger), _plain(_TASK_COLUMNS, _task_rows(ledger)), _plain(_TOOL_COLUMNS, _tool_rows(ledger)), model]
     return "\n\n".join(parts)

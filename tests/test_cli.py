@@ -79,6 +79,8 @@ def test_every_option_is_a_setting(asked):
         (["--bogus"], "agentgauge: unrecognized arguments: --bogus (see agentgauge --help)"),
         (["--bogus", "doctor"], "agentgauge: unrecognized arguments: --bogus (see agentgauge --help)"),
         (["run", "--instrumentors", ",", "a.py"], "agentgauge run: argument --instrumentors: give names"),
+        (["probe"], "agentgauge probe: give one heartbeat file"),
+        (["probe", "--bogus", "f"], "agentgauge probe: unrecognized arguments: --bogus (see agentgauge probe --help)"),
         (["walk"], "agentgauge: argument COMMAND: invalid choice: 'walk'"),
     ],
 )

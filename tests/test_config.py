@@ -33,6 +33,14 @@ def test_the_defaults_serve_on_loopback_with_every_collector():
         "collectors": None,
         "collector_timeout_seconds": 0.5,
         "drain_interval_seconds": 1.0,
+        "heartbeat_file": None,
+        "heartbeat_interval_seconds": 5.0,
+        "history_file": None,
+        "history_interval_seconds": 15.0,
+        "history_retention_days": 400.0,
+        "history_max_bytes": 536_870_912,
+        "is_analysis_enabled": False,
+        "analysis_tasks_per_replica": 10,
         "series_limit": 1000,
         "instrumentors": None,
         "content_capture": "NO_CONTENT",
@@ -77,6 +85,8 @@ def pem_file(tmp_path):
         ("collectors", " None ", ()),
         ("collector_timeout_seconds", "2", 2.0),
         ("drain_interval_seconds", "0.25", 0.25),
+        ("heartbeat_file", "/run/agent/heartbeat", "/run/agent/heartbeat"),
+        ("heartbeat_interval_seconds", "2", 2.0),
         ("series_limit", "5", 5),
         ("instrumentors", "dspy, langchain", ("dspy", "langchain")),
         ("content_capture", "SPAN_ONLY", "SPAN_ONLY"),
@@ -263,7 +273,7 @@ def test_a_value_that_cannot_work_is_refused_with_the_setting_and_the_fix(name, 
         (
             "AGENTGAUGE_XYZZY",
             "1",
-            r"AGENTGAUGE_XYZZY is set, but there is no such setting; the settings are AGENTGAUGE_BEARER_",
+            r"AGENTGAUGE_XYZZY is set, but there is no such setting; the settings are AGENTGAUGE_ANALYSIS_",
         ),
     ],
 )
@@ -275,7 +285,10 @@ def test_a_variable_that_cannot_work_is_refused_by_its_name(variable, text, mess
 def test_an_unknown_argument_is_refused_with_a_suggestion():
     with pytest.raises(ConfigurationError, match=r"^start\(\) has no setting 'prot'; did you mean 'port'\?"):
         Config.load({}, prot=1)
-    with pytest.raises(ConfigurationError, match=r"^start\(\) has no setting 'xyzzy'; the settings are bearer_token, collector"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^start\(\) has no setting 'xyzzy'; the settings are analysis_tasks_per_replica, bearer_token, collector",
+    ):
         Config.load({}, xyzzy=1)
 
 

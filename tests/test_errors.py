@@ -59,7 +59,7 @@ def test_what_the_program_did_or_gave_is_not_called_agentgauges_fault(caplog):
         raise RuntimeError("of the program's own")
 
     lane = Lane(handler, 60.0, lambda: None)
-    lane.put(Notification.__new__(Notification))
+    lane.put([Notification.__new__(Notification)])
     assert lane.wait_until_idle(60.0)
     deadline = time.monotonic() + 60
     while not logged_of(caplog):  # its fault is reported when the next handler may be told already

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from agentgauge import ConfigurationError, Threshold, start, stop
 from agentgauge.catalogue import FAMILIES
 from agentgauge.limits import OBEYED, OBEYED_OPERATOR, meant, unobeyed
 from agentgauge.system_metrics import SystemMetricsManager
 from agentgauge.targets import DEFAULT_THRESHOLDS
+from expressions import read_yaml
 
 ROOT = Path(__file__).parents[1]
 SELECTOR = re.compile(r"([\w:]*agentgauge_threshold(?::max)?)\s*\{([^}]*)\}")
@@ -33,7 +33,7 @@ def selectors(rule):
 def looked_at_by_rules():
     """The metric, severity and operator of every limit that an alert looks at, with what its recording rule has chosen before."""
     paths = sorted((ROOT / "alerts" / "rules").glob("*.yml"))
-    groups = [group for path in paths for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+    groups = [group for path in paths for group in read_yaml(path.read_text(encoding="utf-8"))["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
     recorded = {rule["record"]: matchers for rule in rules if "record" in rule for _, matchers in selectors(rule)}
     for rule in rules:

@@ -65,3 +65,28 @@ def test_stop_in_a_signal_handler_ends_where_its_thread_holds_the_registrys_lock
 def test_a_fork_while_another_thread_is_in_its_first_start_leaves_a_child_that_can_start(module):
     result = run(FORKED_WHILE_ANOTHER_THREAD_IMPORTS, module)
     assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+STOPPED_BY_A_SIGNAL_WITH_A_HEARTBEAT_AND_A_HEALTH_MONITOR = """
+import os, signal, sys, time, agentgauge
+from agentgauge.health import ComponentType, Finding, Schedule, Status, SystemHealthMonitor
+
+class Check:
+    name, component_type, schedule = "store", ComponentType.DATABASE, Schedule(interval_seconds=0.001)
+    def check(self):
+        return Finding(status=Status.HEALTHY)
+
+health = SystemHealthMonitor([Check()])
+for round in range(5):
+    monitor = agentgauge.start(port=0, collectors=(), health=health, heartbeat_file=sys.argv[1], heartbeat_interval_seconds=0.001)
+    signal.signal(signal.SIGALRM, lambda *_: agentgauge.stop())
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    while monitor.url:
+        sum(range(100))
+    print(monitor.url, health.is_monitoring, os.path.exists(sys.argv[1]))
+"""
+
+
+def test_stop_in_a_signal_handler_ends_the_heartbeat_and_the_health_monitor(tmp_path):
+    result = run(STOPPED_BY_A_SIGNAL_WITH_A_HEARTBEAT_AND_A_HEALTH_MONITOR, str(tmp_path / "heartbeat"))
+    assert result.stdout.splitlines() == ["None False False"] * 5, result.stderr

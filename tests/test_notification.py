@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +21,16 @@ SEVERITIES = ["info", "warning", "critical"]
 PATIENCE_SECONDS = 60.0  # far longer than anything takes, on a busy machine too
 
 
-def alert(subject="disk", severity="warning", started_at=1.0, **labels):
+def alert(subject="disk", severity="warning", started_at=1.0, condition="", **labels):
+    summary = f"{subject} is full"
     return Alert(
-        source="test", subject=subject, severity=severity, summary=f"{subject} is full", started_at=started_at, labels=labels
+        source="test",
+        subject=subject,
+        severity=severity,
+        summary=summary,
+        started_at=started_at,
+        condition=condition,
+        labels=labels,
     )
 
 
@@ -67,6 +75,44 @@ def test_an_alert_is_told_when_it_starts_when_its_severity_changes_and_when_it_e
     assert told(book.update([], 6)) == []
 
 
+def test_an_alert_whose_condition_changes_while_it_lasts_is_told_with_the_condition_of_before():
+    book = AlertBook()
+    book.update([alert(condition="refused")], 1)
+    assert book.update([alert(condition="refused")], 2) == []
+    changed = book.update([alert(condition="auth")], 3)
+    both = book.update([alert(condition="timeout", severity="critical")], 4)
+    milder = book.update([alert(condition="timeout")], 5)
+    none = book.update([alert()], 5)
+    ended = book.update([], 6)
+
+    assert [
+        (each.event, each.previous_severity, each.previous_condition) for each in (*changed, *both, *milder, *none, *ended)
+    ] == [
+        (Event.CHANGED, "warning", "refused"),
+        (Event.CHANGED, "warning", "auth"),
+        (Event.CHANGED, "critical", "timeout"),
+        (Event.CHANGED, "warning", "timeout"),
+        (Event.ENDED, None, None),
+    ]
+    assert [str(each) for each in (*changed, *both, *milder, *none, *ended)] == [
+        "[warning, refused -> auth] changed: disk is full",
+        "[warning -> critical, auth -> timeout] changed: disk is full",
+        "[critical -> warning] changed: disk is full",
+        "[warning] changed: disk is full",
+        "[warning] ended: disk is full",
+    ]
+
+
+def test_an_alert_that_ended_is_told_as_it_is_now_where_that_is_known():
+    book = AlertBook()
+    book.update([alert(), alert("memory")], 1)
+    now = replace(alert(started_at=5.0), summary="disk has room again")
+    ended = book.update([], 6, endings=[now])
+
+    assert [str(each) for each in ended] == ["[warning] ended: disk has room again", "[warning] ended: memory is full"]
+    assert ended[0].alert.started_at == 1.0
+
+
 def test_of_two_alerts_on_one_thing_the_more_severe_counts_and_other_labels_are_another_thing():
     book = AlertBook()
 
@@ -76,11 +122,16 @@ def test_of_two_alerts_on_one_thing_the_more_severe_counts_and_other_labels_are_
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from(SEVERITIES)), max_size=12))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abc"), st.tuples(st.sampled_from(SEVERITIES), st.sampled_from(["", "auth"]))),
+        max_size=12,
+    )
+)
 def test_what_is_told_is_exactly_what_changed(passes):
     book, known = AlertBook(), {}
-    for at, severities in enumerate(passes):
-        notifications = book.update([alert(subject, severity) for subject, severity in severities.items()], at)
+    for at, wrong in enumerate(passes):
+        notifications = book.update([alert(subject, how[0], condition=how[1]) for subject, how in wrong.items()], at)
         assert len({each.alert.subject for each in notifications}) == len(notifications)
         for each in notifications:
             subject = each.alert.subject
@@ -91,9 +142,11 @@ def test_what_is_told_is_exactly_what_changed(passes):
             if each.event is Event.ENDED:
                 del known[subject]
             else:
-                assert known.get(subject) == each.previous_severity != each.alert.severity
-                known[subject] = each.alert.severity
-        assert known == severities == {one.subject: one.severity for one in book.active}
+                now = (each.alert.severity, each.alert.condition)
+                before = (each.previous_severity, each.previous_condition)
+                assert known.get(subject, (None, None)) == before != now
+                known[subject] = now
+        assert known == wrong == {one.subject: (one.severity, one.condition) for one in book.active}
 
 
 def test_functions_are_told_beside_the_event_loop_and_coroutines_on_it_each_in_order():

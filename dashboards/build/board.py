@@ -23,7 +23,7 @@ from dashboards.build.promql import ALERTS_FIRING, by_agent, by_target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DIRECTORY", "MODEL", "TAG", "TOOL", "WORKFLOW", "Board", "Variable"]
+__all__ = ["BREAKER", "COMPONENT", "DIRECTORY", "MODEL", "TAG", "TOOL", "WORKFLOW", "Board", "Variable"]
 
 DIRECTORY = Path(__file__).parents[1]
 TAG = "agentgauge"
@@ -51,6 +51,8 @@ TOOL = Variable("tool", "Tool", f"label_values({by_agent('gen_ai_execute_tool_du
 WORKFLOW = Variable(
     "workflow", "Workflow", f"label_values({by_target('gen_ai_invoke_workflow_duration_seconds_count')}, gen_ai_workflow_name)"
 )
+COMPONENT = Variable("component", "Component", 'label_values({job=~"$job",instance=~"$instance"}, component)')
+BREAKER = Variable("breaker", "Circuit breaker", f"label_values({by_target('agent_circuit_breaker_state')}, circuit_breaker)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from dashboards.build import agents, cost, fleet, llm, machine, slo, team, tools
+from dashboards.build import agents, analytics, cost, fleet, llm, machine, reliability, slo, team, tools
 
 __all__ = ["BOARDS"]
 
-BOARDS = (fleet.BOARD, agents.BOARD, team.BOARD, llm.BOARD, tools.BOARD, cost.BOARD, slo.BOARD, machine.BOARD)
+BOARDS = (
+    fleet.BOARD,
+    agents.BOARD,
+    team.BOARD,
+    llm.BOARD,
+    tools.BOARD,
+    cost.BOARD,
+    slo.BOARD,
+    reliability.BOARD,
+    analytics.BOARD,
+    machine.BOARD,
+)

@@ -149,10 +149,12 @@ def _usage() -> list[Any]:
         lm_rows.calls_of_a_run(),
         cost_rows.an_hour_by_model(),
         series(
-            "Answers from the program's cache",
-            "Which share of each model's calls did a cache of the program answer, so that no tokens were used?",
+            "Program's cache, repeated prompts",
+            "Which share of each model's calls did a cache of the program answer, so that no tokens were used, and which sent"
+            " what the same process had sent before, so that one could have answered?",
             "percentunit",
-            Query(share(rate(by_model("agent_lm_cache_hits_total")), rate(_ALL), MODEL), MODEL_LEGEND),
+            Query(share(rate(by_model("agent_lm_cache_hits_total")), rate(_ALL), MODEL), MODEL_LEGEND + " cached"),
+            Query(share(rate(by_model("agent_lm_repeated_prompts_total")), rate(_ALL), MODEL), MODEL_LEGEND + " repeated"),
             no_value=NO_CALL,
         ),
     ]

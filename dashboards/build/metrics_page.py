@@ -22,6 +22,10 @@ A label whose value is not known, such as the agent's name outside an agent, is 
 _SECTIONS = (
     ("Calls, by the OpenTelemetry semantic conventions for GenAI", ("gen_ai_",)),
     ("Agents and their tasks", ("agent_",)),
+    (
+        "Health, circuit breakers, recovery and refused load",
+        ("agent_health_", "agent_circuit_breaker_", "agent_recovery_", "agent_tasks_shed_"),
+    ),
     ("agentgauge itself, its targets and its limits", ("agentgauge_", "target_info")),
     ("Host", ("system_",)),
     ("Container", ("container_",)),
@@ -38,8 +42,8 @@ def build() -> str:
     """
     parts = [_INTRODUCTION]
     left = list(FAMILIES)
-    for title, prefixes in _SECTIONS:
-        chosen = [family for family in left if family.name.startswith(prefixes)]
+    for title, _ in _SECTIONS:
+        chosen = [family for family in left if _section(family) == title]
         left = [family for family in left if family not in chosen]
         rows = "\n".join(_row(family) for family in chosen)
         parts.append(f"## {title}\n\n| family | type | labels | meaning |\n|---|---|---|---|\n{rows}\n")
@@ -59,6 +63,12 @@ def write() -> Path:
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(build(), encoding="utf-8")
     return PATH
+
+
+def _section(family: Family) -> str:
+    """Return the title of the section whose prefix says most of the family's name; an empty text where none fits."""
+    fitting = {prefix: title for title, prefixes in _SECTIONS for prefix in prefixes if family.name.startswith(prefix)}
+    return fitting[max(fitting, key=len)] if fitting else ""
 
 
 def _row(family: Family) -> str:

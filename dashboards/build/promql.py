@@ -17,6 +17,8 @@ __all__ = [
     "by_agent",
     "by_agent_and_model",
     "by_agent_and_tool",
+    "by_breaker",
+    "by_component",
     "by_model",
     "by_target",
     "by_workflow",
@@ -43,6 +45,8 @@ _AGENT = _TARGET + ',gen_ai_agent_name=~"$agent"'
 _MODEL = ',gen_ai_request_model=~"$model"'
 _TOOL = ',gen_ai_tool_name=~"$tool"'
 _WORKFLOW = ',gen_ai_workflow_name=~"$workflow"'
+_COMPONENT = ',component=~"$component"'
+_BREAKER = ',circuit_breaker=~"$breaker"'
 
 Select: TypeAlias = "Callable[..., str]"
 """Any of the functions ``by_...``: metric and further matchers in, selector out."""
@@ -76,6 +80,16 @@ def by_agent_and_tool(metric: str, matchers: str = "") -> str:
 def by_workflow(metric: str, matchers: str = "") -> str:
     """Select the series of ``metric`` from the chosen jobs, instances and workflows."""
     return f"{metric}{{{_joined(_TARGET + _WORKFLOW, matchers)}}}"
+
+
+def by_component(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances and components."""
+    return f"{metric}{{{_joined(_TARGET + _COMPONENT, matchers)}}}"
+
+
+def by_breaker(metric: str, matchers: str = "") -> str:
+    """Select the series of ``metric`` from the chosen jobs, instances and circuit breakers."""
+    return f"{metric}{{{_joined(_TARGET + _BREAKER, matchers)}}}"
 
 
 def ours(expression: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -48,6 +50,17 @@ examples:
 A file in DIR is replaced only where an export wrote it and nobody has changed it since; else nothing is written, without --force.
 Exit status: 0 where all is written, 1 where something stands in the way, 2 for a wrong option.
 """
+_ANSWERS = {
+    "report": "tell what agents did in a window: objectives, anomalies, trends, forecast, advice",
+    "trends": "tell what rises, falls or stepped",
+    "anomalies": "tell what was out of the ordinary",
+    "forecast": "tell what comes next, and how many replicas that needs",
+    "explain": "tell what moved in a window or with an alert, and why",
+    "recommend": "tell what could be done better, with what shows it",
+    "slo": "tell which objectives were kept, what is left of the error budgets, and the incidents",
+    "compare": "tell what differs between two windows or two versions",
+}
+_TOP = "show agents at work in the terminal"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +68,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with status 2."""
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            near = difflib.get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), 1)
+            message += f": did you mean {' or '.join(near)}?" if near else ""
         self.exit(_WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
@@ -71,16 +88,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         BaseException: Whatever leaves a program that is run, ``SystemExit`` included.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["probe"]:  # which has an exact second, and reads its own few options
+        return int(load("agentgauge.probe").main(words[1:]))
     parser, commands = _parsers(words)
     options, unknown = parser.parse_known_args(words)
     if unknown:  # whose help says more is that of the command which they follow
         at = commands[options.command] if options.command == words[0] else parser
-        at.error(f"unrecognized arguments: {' '.join(unknown)}")
+        at.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(at, unknown[0]) if options.command in _ANSWERS else ''}")
     if options.command is None:
         parser.print_help(sys.stderr)
         return _WRONG_USAGE
     if options.command == "run":
         return _run(options)
+    if options.command in _ANSWERS:
+        return int(load("agentgauge.analytics.commands").main(options))
+    if options.command == "top":
+        return int(load("agentgauge.analytics.top").main(options))
     return int(load(f"agentgauge.{options.command}").main(options))
 
 
@@ -103,6 +126,13 @@ def _run(options: argparse.Namespace) -> int:
 def _refuse(message: str) -> int:
     print(f"agentgauge run: {message}", file=sys.stderr)  # noqa: T201 - a command prints
     return _WRONG_USAGE
+
+
+def _meant(parser: argparse.ArgumentParser, word: str) -> str:
+    """Say which option somebody may have meant."""
+    known = re.findall(r"--[\w-]+", parser.format_help())
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -145,6 +175,14 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, Mapping[str
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    for name, answer in _ANSWERS.items():
+        command = commands.add_parser(name, help=answer, description=f"{answer.capitalize()}.", allow_abbrev=False)
+        if words[:1] == [name]:
+            load("agentgauge.analytics.commands").add_arguments(command, name)
+    top = commands.add_parser("top", help=_TOP, description=f"{_TOP.capitalize()}.", allow_abbrev=False)
+    if words[:1] == ["top"]:
+        load("agentgauge.analytics.top").add_arguments(top)
+    commands.add_parser("probe", help="tell by its heartbeat file whether a program lives")  # for this list alone: see main()
     for name, command in (("doctor", doctor), ("export", export)):
         if words[:1] == [name]:  # loaded for those who want it
             load(f"agentgauge.{name}").add_arguments(command)

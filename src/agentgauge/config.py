@@ -36,6 +36,7 @@ _STANDARD_VARIABLES = {
 }
 CONTENT_CAPTURES = ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT")
 _MOST_SECONDS = 3600.0
+_MOST_DAYS = 36_500
 _SERVICE_LINK = re.compile(r"AGENTGAUGE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -46,7 +47,7 @@ class Config:
     """Every setting of ``agentgauge.start()``: an argument wins over ``AGENTGAUGE_<NAME>``, that over the default.
 
     Attributes:
-        is_server_enabled: Serve ``/metrics``, ``/livez`` and ``/readyz`` (``AGENTGAUGE_IS_SERVER_ENABLED``).
+        is_server_enabled: Serve ``/metrics``, ``/livez``, ``/readyz`` and ``/healthz`` (``AGENTGAUGE_IS_SERVER_ENABLED``).
         host: The address to listen on. Anything but loopback needs ``bearer_token`` or TLS.
             ``OTEL_EXPORTER_PROMETHEUS_HOST`` is read where ``AGENTGAUGE_HOST`` is not set.
         port: The TCP port to listen on; 0 takes any free one. ``OTEL_EXPORTER_PROMETHEUS_PORT`` is read where
@@ -55,6 +56,14 @@ class Config:
         tls_certificate_file: A PEM certificate chain; with ``tls_key_file`` the server speaks HTTPS only.
         tls_key_file: The PEM key of the certificate.
         tls_client_ca_file: The PEM certificates of authorities; a client whose certificate none of them signed is refused.
+        heartbeat_file: A file that says that this process lives, for ``agentgauge probe``; its folder exists. None for none.
+        heartbeat_interval_seconds: How often it is written, in seconds.
+        history_file: Where the local history is written; ``{pid}`` in it stands for the process id. None for none.
+        history_interval_seconds: From one sweep of all series to the next, in seconds.
+        history_retention_days: How long hourly values are kept, in days; finer ones go sooner.
+        history_max_bytes: What the history may take on disk, in bytes.
+        is_analysis_enabled: Judge the history each minute and plan capacity, as series; needs the extra ``analysis``.
+        analysis_tasks_per_replica: How many tasks a replica of this program does at once, for its capacity.
         collectors: Which collectors run: any of ``host``, ``process``, ``container``, ``gpu`` (an error where nvidia-ml-py is
             missing) and ``unique-memory``, which is dear. None for the first three and, where there is one, the GPU's; an empty
             tuple for none. In the environment, separated by commas, or ``none``.
@@ -88,6 +97,14 @@ class Config:
     tls_certificate_file: str | None = None
     tls_key_file: str | None = None
     tls_client_ca_file: str | None = None
+    heartbeat_file: str | None = None
+    heartbeat_interval_seconds: float = 5.0
+    history_file: str | None = None
+    history_interval_seconds: float = 15.0
+    history_retention_days: float = 400.0
+    history_max_bytes: int = 536_870_912
+    is_analysis_enabled: bool = False
+    analysis_tasks_per_replica: int = 10
     collectors: tuple[str, ...] | None = None
     collector_timeout_seconds: float = 0.5
     drain_interval_seconds: float = 1.0
@@ -107,6 +124,8 @@ class Config:
         _require_integer("port", self.port, 0, 65535, "9464, or 0 for any free port")
         _require_seconds("collector_timeout_seconds", self.collector_timeout_seconds)
         _require_seconds("drain_interval_seconds", self.drain_interval_seconds)
+        _require_seconds("heartbeat_interval_seconds", self.heartbeat_interval_seconds)
+        self._check_history()
         _require_integer("series_limit", self.series_limit, 1, 1_000_000, "1000")
         if self.service_name is not None:
             _require_type("service_name", self.service_name, str, "a name such as 'research-swarm'")
@@ -124,6 +143,21 @@ class Config:
         self._check_instrumentation()
         self._check_prices()
         self._check_access()
+
+    def _check_history(self) -> None:
+        if self.history_file is not None and (not isinstance(self.history_file, str | os.PathLike) or not str(self.history_file)):
+            raise ConfigurationError(f"history_file={self.history_file!r}: give a path such as 'history.db'")
+        _require_seconds("history_interval_seconds", self.history_interval_seconds)
+        days = self.history_retention_days
+        if not isinstance(days, int | float) or isinstance(days, bool) or not 0 < days <= _MOST_DAYS:
+            raise ConfigurationError(f"history_retention_days={days!r}: give a number of days above 0 and up to {_MOST_DAYS}")
+        _require_integer("history_max_bytes", self.history_max_bytes, 1_048_576, 2**43, "536870912")
+        _require_type("is_analysis_enabled", self.is_analysis_enabled, bool, "True or False")
+        _require_integer("analysis_tasks_per_replica", self.analysis_tasks_per_replica, 1, 1_000_000, "10")
+        if self.is_analysis_enabled and self.history_file is None:
+            raise ConfigurationError(
+                "is_analysis_enabled=True needs a history to analyse: give history_file, such as 'history.db'"
+            )
 
     def _check_instrumentation(self) -> None:
         if self.instrumentors is not None:
@@ -254,6 +288,13 @@ def _as_seconds(variable: str, text: str) -> float:
         raise ConfigurationError(f"{variable}={text!r} is not a number of seconds: set it to one such as '0.5'") from None
 
 
+def _as_days(variable: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r} is not a number of days: set it to one such as '30'") from None
+
+
 def _as_names(_variable: str, text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -293,6 +334,12 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "content_limit_bytes": _as_integer,
     "collector_timeout_seconds": _as_seconds,
     "drain_interval_seconds": _as_seconds,
+    "heartbeat_interval_seconds": _as_seconds,
+    "history_interval_seconds": _as_seconds,
+    "history_retention_days": _as_days,
+    "history_max_bytes": _as_integer,
+    "is_analysis_enabled": _as_boolean,
+    "analysis_tasks_per_replica": _as_integer,
     "series_limit": _as_integer,
     "resource_attributes": _as_attributes,
 }

@@ -19,6 +19,8 @@ __all__ = [
     "PROGRAM_HOOKS",
     "AgentgaugeError",
     "ConfigurationError",
+    "HistoryError",
+    "SourceError",
     "contain_internal_errors",
     "contained_errors",
     "is_fault_of_ours",
@@ -45,6 +47,14 @@ class AgentgaugeError(Exception):
 
 class ConfigurationError(AgentgaugeError, ValueError):
     """A setting has a value that cannot work; the message names the setting and the fix."""
+
+
+class HistoryError(AgentgaugeError):
+    """A file of the local history, or one that was saved from it, cannot be read or written; the message says which and why."""
+
+
+class SourceError(AgentgaugeError):
+    """What analysis was pointed at cannot be asked: a history that is no history, a Prometheus that does not answer."""
 
 
 class _ContainedErrors:

@@ -13,8 +13,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
-from agentgauge.fork_gate import LOADING, ForkGate, process_mark
+from agentgauge.fork_gate import LOADING, ForkGate, load, process_mark
 from agentgauge.limits import log_unobeyed, refuse_misspelt
+from agentgauge.pages import Pages
 from agentgauge.prices import Prices, read_table
 from agentgauge.recording.default import default_recorder, show_default_recorder
 from agentgauge.recording.drainer import Drainer
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from agentgauge.analytics.own_history import OwnHistory
+    from agentgauge.exposition.health_pages import HealthSource
+    from agentgauge.exposition.receivers import Receiver
     from agentgauge.exposition.server import MetricsServer
+    from agentgauge.heartbeat import Heartbeat
     from agentgauge.instrumentors.roster import Instrumentation
     from agentgauge.recording.recorder import Recorder
     from agentgauge.recording.spendings import Spending
@@ -46,6 +51,8 @@ class Monitor:
         registry: Where its series are.
         thresholds: The limits on readings that it exports.
         budgets: What LM calls may cost, as it exports it.
+        pages: What the server has beside the series.
+        is_draining: Whether ``drain()`` was called.
         preset: The settings that ``agentgauge run`` was given, where that started it for a program that knows nothing of it; what
             the program itself asks of ``start()`` is done then, but for these. None where the program started it.
     """
@@ -56,11 +63,15 @@ class Monitor:
         registry: CollectorRegistry,
         thresholds: tuple[Threshold, ...],
         budgets: tuple[Budget, ...] = (),
+        pages: Pages | None = None,
     ) -> None:
         self.config = config
         self.registry = registry
         self.thresholds = thresholds
         self.budgets = budgets
+        self.pages = pages or Pages()
+        self.is_draining = False
+        self._heartbeat: Heartbeat | None = None
         self._mark = process_mark()
         self.preset: Mapping[str, Any] | None = None
         self._url: str | None = None
@@ -98,7 +109,9 @@ class Monitor:
     def _start_parts(self) -> None:
         instrumentation = self._instrumentation() if self.config.instrumentors != () else None
         prices = self._prices()
+        heartbeat = self._make_heartbeat() if self.config.heartbeat_file is not None else None
         server = self._bind_server() if self.config.is_server_enabled else None
+        history = self._open_history() if self.config.history_file is not None else None
         recorder = default_recorder()
         self._registrations.callback(_restore_price, recorder, recorder.spendings.price)
         recorder.spendings.price = prices.price
@@ -111,10 +124,19 @@ class Monitor:
         drainer = Drainer(recorder, self.config.drain_interval_seconds)
         self._services.callback(drainer.stop)
         drainer.start()
+        self._start_health()
         if server is not None:
             url = server.url
             server.start()
             self._url = url
+        if heartbeat is not None:
+            self._services.callback(heartbeat.stop)
+            heartbeat.start()
+            self._heartbeat = heartbeat
+            if self.is_draining:  # by a signal handler, meanwhile
+                heartbeat.drain()
+        if history is not None:
+            history.start()
 
     def _instrumentation(self) -> Instrumentation:
         """Check which frameworks are to be instrumented, before anything starts."""
@@ -131,6 +153,25 @@ class Monitor:
         of_file = {} if self.config.prices_file is None else read_table(self.config.prices_file)
         return Prices(self.config.prices, of_file)
 
+    def _make_heartbeat(self) -> Heartbeat:
+        """Check the heartbeat file, before anything starts."""
+        made = load("agentgauge.heartbeat").Heartbeat  # a program without one does not pay for it
+        heartbeat: Heartbeat = made(self.config.heartbeat_file, self.pages.source, self.config.heartbeat_interval_seconds)
+        return heartbeat
+
+    def _open_history(self) -> OwnHistory:
+        """Open the local history, before anything starts."""
+        history: OwnHistory = load("agentgauge.analytics.own_history").OwnHistory(self.config, self.registry)
+        self._services.callback(history.stop)
+        return history
+
+    def _start_health(self) -> None:
+        """Start the health monitor, unless the program has, who stops it then, too."""
+        source = self.pages.source
+        if hasattr(source, "start_monitoring") and not source.is_monitoring:
+            self._services.callback(source.stop_monitoring)
+            source.start_monitoring()
+
     def _bind_server(self) -> MetricsServer | None:
         with LOADING.lock:  # a program without the server does not pay for it
             from agentgauge.exposition.response import note_scrape, respond  # noqa: PLC0415 - see above
@@ -141,9 +182,12 @@ class Monitor:
                 respond,
                 registry=self.registry,
                 config=self.config,
-                is_ready=lambda: self._url is not None,
+                is_ready=lambda: self._url is not None and not self.is_draining,
                 on_scrape=note_scrape,
+                health=self.pages.health,
+                receivers=self.pages.receivers,
             ),
+            takes_body=None if self.pages.receivers is None else self.pages.receivers.takes_body,
         )
         if not server.bind():
             return None
@@ -156,9 +200,8 @@ class Monitor:
         attributes = {**self.config.resource_attributes, "service.name": self.config.service_name}
         self._register(TargetsCollector(self.thresholds, attributes, self.budgets))
         if self.config.collectors != ():
-            with LOADING.lock:  # psutil is loaded for those who want it
-                from agentgauge.collectors.roster import build  # noqa: PLC0415 - see above
-            sweep = build(self.config, self.registry)
+            # psutil is loaded for those who want it
+            sweep = load("agentgauge.collectors.roster").build(self.config, self.registry)
             if sweep is not None:
                 self._registrations.callback(sweep.close)
                 self._register(sweep)
@@ -166,6 +209,16 @@ class Monitor:
     def _register(self, collector: Collector) -> None:
         self._registrations.callback(self.registry.unregister, collector)
         self.registry.register(collector)
+
+    def drain(self) -> None:
+        """Say that the program is about to end: ``/readyz`` answers 503, and its heartbeat is not ready, until ``stop()``.
+
+        ``/livez``, ``/healthz`` and everything else stay as they are. It waits for nothing and takes no lock, so that a handler
+        of SIGTERM may call it.
+        """
+        self.is_draining = True
+        if self._heartbeat is not None and not self.is_inherited:
+            self._heartbeat.drain()
 
     def stop(self) -> None:
         """Give everything back: the port, the threads, the registrations; what was recorded stays in the registry.
@@ -219,6 +272,8 @@ def start(
     registry: CollectorRegistry | None = None,
     thresholds: Iterable[Threshold] | None = None,
     budgets: Iterable[Budget] | None = None,
+    health: HealthSource | None = None,
+    receivers: Iterable[Receiver] | None = None,
     **settings: Any,
 ) -> Monitor:
     """Serve ``/metrics``, run the collectors, and export the targets that the shipped rules obey.
@@ -230,6 +285,10 @@ def start(
         registry: Where the series are and what is served; ``prometheus_client.REGISTRY`` unless given.
         thresholds: The limits on readings that are exported; ``agentgauge.targets.DEFAULT_THRESHOLDS`` unless given.
         budgets: What LM calls may cost, such as ``[Budget(20)]`` (``agentgauge.targets.Budget``); none unless given.
+        health: Tells ``/readyz`` and ``/healthz`` how the components are: a ``SystemHealthMonitor``. Where it does not
+            monitor yet it does so until ``stop()``.
+        receivers: Further pages of the server that take what is sent to them by POST, such as the alerts of an Alertmanager: each
+            has a path and an ``answer(method, headers, body)``, which sees to who may send.
         settings: Any attribute of ``Config``, such as ``port=9464``.
 
     Returns:
@@ -243,6 +302,9 @@ def start(
     config = Config() if is_disabled() else Config.load(**settings)  # the way past a setting that cannot work, too
     limits = DEFAULT_THRESHOLDS if thresholds is None else _checked(thresholds)
     spendable = () if budgets is None else _checked_budgets(budgets)
+    pages = Pages.of(health, receivers)
+    if receivers is not None and not config.is_server_enabled:
+        raise ConfigurationError("receivers need the server, which is switched off: leave out receivers, or is_server_enabled")
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
     with _gate.lock:
@@ -250,15 +312,15 @@ def start(
             if _running.preset and not is_disabled():
                 settings = _with_preset(_running, settings)
                 config = Config.load(**settings)
-            parts = {"registry": registry, "thresholds": thresholds, "budgets": budgets}
+            parts = {"registry": registry, "thresholds": thresholds, "budgets": budgets, "health": health, "receivers": receivers}
             given = {name for name, value in (settings | parts).items() if value is not None}
-            different = _different(_running, given, _settings(config, registry, limits, spendable))
+            different = _different(_running, given, _settings(config, registry, limits, spendable, pages))
             if not _running.is_inherited and not different:
                 return _running
             if not _running.is_inherited and _running.preset is None:
                 raise ConfigurationError(f"start() was called before with another {', '.join(different)}: call stop() first")
             _running.stop()
-        monitor = Monitor(config, REGISTRY if registry is None else registry, limits, spendable)
+        monitor = Monitor(config, REGISTRY if registry is None else registry, limits, spendable, pages)
         if not is_disabled():
             _running = monitor
             monitor.run()
@@ -318,16 +380,21 @@ def _with_preset(running: Monitor, settings: Mapping[str, Any]) -> dict[str, Any
 
 def _different(running: Monitor, given: set[str], asked: Mapping[str, object]) -> list[str]:
     """Name what a second ``start()`` asks for that is not what runs."""
-    runs = _settings(running.config, running.registry, running.thresholds, running.budgets)
+    runs = _settings(running.config, running.registry, running.thresholds, running.budgets, running.pages)
     return sorted(name for name in given if asked[name] != runs[name])
 
 
 def _settings(
-    config: Config, registry: CollectorRegistry | None, thresholds: tuple[Threshold, ...], budgets: tuple[Budget, ...]
+    config: Config,
+    registry: CollectorRegistry | None,
+    thresholds: tuple[Threshold, ...],
+    budgets: tuple[Budget, ...],
+    pages: Pages,
 ) -> dict[str, object]:
     return {
         **{setting.name: getattr(config, setting.name) for setting in fields(config)},
         "registry": registry,
         "thresholds": thresholds,
         "budgets": budgets,
+        **pages.given,
     }

@@ -41,8 +41,9 @@ def blocks(page: str, language: str) -> list[str]:
     return [textwrap.dedent(code) for code in fenced]  # that of a list is indented
 
 
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AGENTGAUGE_PORT": "0"}
+def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program; what it makes in temporary folders lies in this one."""
+    environment = {**os.environ, "AGENTGAUGE_PORT": "0", "TMPDIR": str(folder)}
     return subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, timeout=60, check=False)
 
 
@@ -54,13 +55,13 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
         for number, code in enumerate(blocks(page.read_text(), "python"))
     ],
 )
-def test_every_python_snippet_runs(code):
-    result = run_python(code)
+def test_every_python_snippet_runs(code, tmp_path):
+    result = run_python(code, tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
 
 
-def test_the_metrics_in_the_readme_are_what_its_program_shows():
+def test_the_metrics_in_the_readme_are_what_its_program_shows(tmp_path):
     listing = r"""
 import urllib.request, agentgauge.monitor
 page = urllib.request.urlopen(agentgauge.start().url).read().decode()
@@ -68,7 +69,7 @@ for line in page.splitlines():
     if line.startswith(("agent_", "gen_ai_")) and "_bucket" not in line:
         print(line)
 """
-    shown = run_python(blocks(README, "python")[0] + listing)
+    shown = run_python(blocks(README, "python")[0] + listing, tmp_path)
     assert shown.returncode == 0, shown.stderr
     console = next(block for block in blocks(README, "console") if "curl" in block)
     documented = console.splitlines()[1:]

@@ -8,16 +8,16 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-import yaml
 
 import agentgauge
 from agentgauge.doctor import files
 from agentgauge.errors import ConfigurationError
+from expressions import read_yaml
 from stack import Stack, _find, _free_addresses
 
 
 def rules_of(path):
-    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    return [rule for group in read_yaml(path.read_text())["groups"] for rule in group["rules"]]
 
 
 SERVERS = ("scraped", "exemplar-storage", "rules-loaded", "alertmanager-known", "receivers", "watchdog")

@@ -264,6 +264,12 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(place, capsys):
         (["--format", "kubernetes", "--keda-tasks", "2"], "agentgauge export: --keda-tasks works with --keda DEPLOYMENT: give"),
         (["--format", "kubernetes", "--keda", "X_"], "agentgauge export: --keda 'X_': give the name of a Deployment"),
         (["--format", "kubernetes", "--keda", "x", "--keda-tasks", "0"], "agentgauge export: --keda-tasks 0: give"),
+        (
+            ["--format", "kubernetes", "--keda-capacity", "a/b"],
+            "agentgauge export: --keda-capacity works with --keda DEPLOYMENT",
+        ),
+        (["--format", "kubernetes", "--keda", "x", "--keda-capacity", "a"], "agentgauge export: --keda-capacity 'a': give"),
+        (["--format", "kubernetes", "--keda", "x", "--keda-capacity", "/b"], "agentgauge export: --keda-capacity '/b': give"),
         (["--format", "kubernetes", "--keda", "x", "--keda-replicas", "0"], "agentgauge export: --keda-replicas 0: give"),
         (["--format", "kubernetes", "--keda", "x", "--prometheus", "p:9090"], "agentgauge export: --prometheus 'p:9090': give"),
         (["--format", "kubernetes", "--namespace", "A b"], "agentgauge export: --namespace 'A b': give lower-case letters"),

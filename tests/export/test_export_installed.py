@@ -8,9 +8,9 @@ import zipfile
 from pathlib import PurePosixPath
 
 import pytest
-import yaml
 
 from agentgauge import cli
+from expressions import read_yaml
 from installation import ROOT, installed, pip, run
 
 KINDS = (
@@ -39,7 +39,7 @@ def exported(command, folder, *options):
 
 
 def alerts_of(files):
-    documents = [yaml.safe_load(content) for path, content in sorted(files.items()) if path.startswith("alerts/rules/")]
+    documents = [read_yaml(content) for path, content in sorted(files.items()) if path.startswith("alerts/rules/")]
     rules = [rule for document in documents for group in document["groups"] for rule in group["rules"] if "alert" in rule]
     return [copy.deepcopy(rule) for rule in rules]  # those of one anchor in the text are one object else
 

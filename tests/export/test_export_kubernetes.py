@@ -9,9 +9,10 @@ import yaml
 
 from agentgauge import cli
 from agentgauge.errors import ConfigurationError
-from agentgauge.export.keda import Scaling, query
+from agentgauge.export.keda import Scaling, capacity_query, query
 from agentgauge.export.kubernetes import Cluster, manifests
 from crds import problems
+from expressions import read_yaml
 from installation import ROOT, run
 
 MOST_BYTES = 262_144  # of what kubectl apply notes in an annotation
@@ -28,13 +29,14 @@ def export(tmp_path, capsys):
 
 
 def parsed(path):
-    return json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
+    return json.loads(path.read_text()) if path.suffix == ".json" else read_yaml(path.read_text())
 
 
 ALL = ("--namespace", "monitoring", "--label", "release=monitoring", "--keda", "research-agents")
+PLANNED = (*ALL, "--keda-capacity", "researcher/research")
 
 
-@pytest.mark.parametrize("options", [(), ALL, ("--monitor", "service")], ids=["plain", "all", "service"])
+@pytest.mark.parametrize("options", [(), PLANNED, ("--monitor", "service")], ids=["plain", "all", "service"])
 def test_each_object_is_valid_by_its_schema(options, export):
     exported = export(*options)
     assert {name: found for name, manifest in exported.items() if (found := problems(manifest))} == {}
@@ -67,7 +69,7 @@ def test_an_object_that_is_not_valid_is_seen(file, change, problem, export):
 
 
 def test_each_rule_file_is_the_spec_of_an_object(export):
-    rules = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "alerts/rules").glob("*.yml")}
+    rules = {path.stem: read_yaml(path.read_text()) for path in (ROOT / "alerts/rules").glob("*.yml")}
     made = {name: manifest["spec"] for name, manifest in export().items() if manifest["kind"] == "PrometheusRule"}
     assert made == {f"rules-{stem}.yaml": document for stem, document in rules.items()}
 
@@ -205,6 +207,45 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_keda_gets_one_number_or_none(case, tmp_path):
     series, expected = CASES[case]
+    assert_answer(query(Scaling("swarm")), series, expected, tmp_path)
+
+
+AGENT = 'gen_ai_agent_name="a \\"b\\""'
+PLANS = f'agent_capacity_replicas{{{POD},{AGENT},agent_task="t/u"}}'
+
+PLANNED_CASES = {
+    "the replicas that pods plan for themselves are added": (
+        {RUNS: "1x60", PLANS: "1.5x60", PLANS.replace(POD, 'pod="swarm-7d9f-abcde"'): "0.75x60"},
+        2.25,
+    ),
+    "another task's are not": ({RUNS: "1x60", PLANS: "1.5x60", PLANS.replace("t/u", "inner"): "9x60"}, 1.5),
+    "nor another Deployment's": ({RUNS: "1x60", PLANS: "1.5x60", PLANS.replace("swarm-", "other-"): "9x60"}, 1.5),
+    "who plans nothing yet leaves it to the other trigger": ({RUNS: "1x60"}, 0),
+    "no program is no answer": ({PLANS.replace("swarm-", "other-"): "9x60"}, None),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("case", PLANNED_CASES)
+def test_keda_gets_the_planned_capacity_or_none(case, tmp_path):
+    series, expected = PLANNED_CASES[case]
+    assert_answer(capacity_query(Scaling("swarm", planned='a "b"/t/u')), series, expected, tmp_path)
+
+
+def test_the_planned_capacity_is_a_trigger_beside_that_of_the_work(export):
+    work, planned = export(*PLANNED)["scaled-object.json"]["spec"]["triggers"]
+    assert work == export(*ALL)["scaled-object.json"]["spec"]["triggers"][0]
+    assert planned["metadata"]["threshold"] == "1"
+    assert planned["metadata"]["ignoreNullValues"] == "false"
+    chosen = 'namespace="monitoring",pod=~"research-agents-[a-z0-9]+-[a-z0-9]+"'
+    assert (
+        f'agent_capacity_replicas{{{chosen},gen_ai_agent_name="researcher",agent_task="research"}}'
+        in planned["metadata"]["query"]
+    )
+
+
+def assert_answer(promql, series, expected, folder):
+    """Ask a Prometheus after a quarter of an hour of series, each 30 s a sample."""
     samples = [] if expected is None else [{"labels": "{}", "value": expected}]
     test = {
         "evaluation_interval": "30s",
@@ -212,17 +253,15 @@ def test_keda_gets_one_number_or_none(case, tmp_path):
             {
                 "interval": "30s",
                 "input_series": [{"series": name, "values": _values(values)} for name, values in series.items()],
-                "promql_expr_test": [
-                    {"expr": f"round({query(Scaling('swarm'))}, 0.1)", "eval_time": "15m", "exp_samples": samples},
-                ],
+                "promql_expr_test": [{"expr": f"round({promql}, 0.01)", "eval_time": "15m", "exp_samples": samples}],
             }
         ],
     }
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
-    ended = run("promtool", "test", "rules", tmp_path / "test.yml")
+    (folder / "test.yml").write_text(yaml.safe_dump(test))
+    ended = run("promtool", "test", "rules", folder / "test.yml")
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def _values(text):
     """Spell ``1x60`` as promtool has it: one sample and 60 more of the same."""
-    return re.sub(r"^(\d+)x(\d+)", r"\1+0x\2", text)
+    return re.sub(r"^([\d.]+)x(\d+)", r"\1+0x\2", text)

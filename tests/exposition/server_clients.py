@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import threading
 import time
@@ -47,3 +48,15 @@ def connection_threads():
 
 def open_descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def holds_in_a_child(condition):
+    """Fork, and tell whether the condition holds there."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if condition() else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

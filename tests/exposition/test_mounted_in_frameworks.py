@@ -22,6 +22,11 @@ agentgauge.start(is_server_enabled=False, service_name="shop", collector_timeout
 @agentgauge.task("request")
 def work():
     return "done"
+
+class In:
+    path = "/in"
+    def answer(self, method, headers, body):
+        return 200, f"{method} {headers['content-type']} {len(body)}"
 """
 
 FASTAPI = """
@@ -29,7 +34,7 @@ from fastapi import FastAPI
 
 app = FastAPI()
 app.get("/")(lambda: work())
-app.mount("/metrics", asgi_app(bearer_token="s3cr3t"))
+app.mount("/metrics", asgi_app(bearer_token="s3cr3t", receivers=[In()]))
 """
 
 STARLETTE = """
@@ -42,14 +47,14 @@ from starlette.routing import Mount, Route
 async def lifespan(app):
     yield
 
-metrics = asgi_app(bearer_token="s3cr3t")
+metrics = asgi_app(bearer_token="s3cr3t", receivers=[In()])
 index = Route("/", lambda request: PlainTextResponse(work()))
 app = Starlette(routes=[index, Route("/metrics", metrics), Mount("/metrics", metrics)], lifespan=lifespan)
 """
 
 ALONE = """
 work()
-app = asgi_app(bearer_token="s3cr3t")
+app = asgi_app(bearer_token="s3cr3t", receivers=[In()])
 """
 
 FLASK = """
@@ -58,7 +63,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 app = Flask(__name__)
 app.get("/")(work)
-app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": wsgi_app(bearer_token="s3cr3t")})
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": wsgi_app(bearer_token="s3cr3t", receivers=[In()])})
 """
 
 DJANGO = """
@@ -68,13 +73,13 @@ from django.urls import path
 
 settings.configure(ALLOWED_HOSTS=["127.0.0.1"], ROOT_URLCONF=__name__, SECRET_KEY="none")
 urlpatterns = [path("", lambda request: HttpResponse(work()))]
-OURS = {"/metrics", "/livez", "/readyz"}
+OURS = {"/metrics", "/livez", "/readyz", "/in"}
 """
 
 DJANGO_WSGI = """
 from django.core.wsgi import get_wsgi_application
 
-django, metrics = get_wsgi_application(), wsgi_app(bearer_token="s3cr3t")
+django, metrics = get_wsgi_application(), wsgi_app(bearer_token="s3cr3t", receivers=[In()])
 
 def app(environ, start_response):
     return (metrics if environ["PATH_INFO"] in OURS else django)(environ, start_response)
@@ -83,7 +88,7 @@ def app(environ, start_response):
 DJANGO_ASGI = """
 from django.core.asgi import get_asgi_application
 
-django, metrics = get_asgi_application(), asgi_app(bearer_token="s3cr3t")
+django, metrics = get_asgi_application(), asgi_app(bearer_token="s3cr3t", receivers=[In()])
 
 async def app(scope, receive, send):
     await (metrics if scope.get("path") in OURS else django)(scope, receive, send)
@@ -128,8 +133,10 @@ def running(folder, program, command):
             process.kill()
 
 
-def get(url, method="GET", **headers):
-    request = urllib.request.Request(url, method=method, headers={key.replace("_", "-"): text for key, text in headers.items()})
+def get(url, method="GET", body=None, **headers):
+    request = urllib.request.Request(
+        url, body, method=method, headers={key.replace("_", "-"): text for key, text in headers.items()}
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.headers, response.read()
@@ -161,3 +168,7 @@ def test_a_framework_serves_the_page_that_is_mounted_in_it(tmp_path, name):
         assert get(base + probe)[::2] == (200, b"ok\n")
         assert get(base + probe.replace("livez", "readyz"))[::2] == (200, b"ok\n")
         assert get(base + probe.replace("livez", "nowhere"))[0] == 404
+        receiver = base + probe.replace("livez", "in")
+        assert get(receiver, "POST", b"x" * 300_000, Content_Type="text/plain")[::2] == (200, b"POST text/plain 300000")
+        assert get(receiver, "POST", iter([b"in", b"chunks"]), Content_Type="text/plain")[0] == 411
+        assert get(receiver)[0] == 405

@@ -15,6 +15,7 @@ from server_clients import PATIENCE_SECONDS, connection_threads, open_descriptor
 
 from agentgauge.config import Config
 from agentgauge.errors import ConfigurationError, contained_errors
+from agentgauge.exposition.receivers import Receivers
 from agentgauge.exposition.server import MetricsServer
 
 
@@ -162,3 +163,70 @@ def test_a_file_without_authorities_is_refused_before_the_port_is_taken(pem):
         server.bind()
     with pytest.raises(RuntimeError):
         _ = server.address
+
+
+class Inbox:
+    path = "/api/v1/alerts"
+
+    def __init__(self):
+        self.bodies = []
+
+    def answer(self, _method, _headers, body):
+        self.bodies.append(body)
+        return 200, "taken\n"
+
+
+@pytest.fixture
+def receive():
+    """Start a server with one receiver; it ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(receiver, **settings):
+            receivers = Receivers([receiver])
+            server = MetricsServer(
+                Config(port=0, **settings),
+                receivers.respond,
+                takes_body=receivers.takes_body,
+            )
+            assert server.bind()
+            stack.callback(server.close)
+            server.start()
+            return server
+
+        yield start
+
+
+def converse(server, pem, *pieces, client_pair=()):
+    """Send pieces by TLS, each after an answer to the one before, and give all answers."""
+    context = ssl.create_default_context(cafile=pem / "certificate.pem")
+    if client_pair:
+        context.load_cert_chain(*(pem / name for name in client_pair))
+    answers = []
+    with (
+        socket.create_connection(server.address, timeout=PATIENCE_SECONDS) as sock,
+        context.wrap_socket(sock, server_hostname="127.0.0.1") as wrapped,
+    ):
+        for piece in pieces:
+            wrapped.sendall(piece)
+            answers.append(wrapped.recv(65536))
+    return answers
+
+
+def test_a_body_comes_by_tls_when_it_was_asked_for(receive, pem):
+    inbox = Inbox()
+    server = receive(inbox, **server_files(pem))
+    body = random.Random(1).randbytes(500_000)
+    head = b"POST /api/v1/alerts HTTP/1.1\r\nContent-Length: 500000\r\nExpect: 100-continue\r\n\r\n"
+    told, answered = converse(server, pem, head, body)
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert inbox.bodies == [body]
+
+
+def test_who_lacks_a_certificate_is_refused_before_the_body_is_sent(receive, pem):
+    inbox = Inbox()
+    server = receive(inbox, **server_files(pem), tls_client_ca_file=str(pem / "authority.pem"))
+    head = b"POST /api/v1/alerts HTTP/1.1\r\nContent-Length: 3\r\n\r\n"
+    assert converse(server, pem, head)[0].startswith(b"HTTP/1.1 403 ")
+    assert converse(server, pem, head + b"abc", client_pair=("client.pem", "client_key.pem"))[0].startswith(b"HTTP/1.1 200 ")
+    assert inbox.bodies == [b"abc"]

@@ -32,6 +32,12 @@ STRESS = (
     "tests/exposition/test_metrics_server.py",
     "tests/exposition/test_text_page.py",
     "tests/test_monitor.py",
+    "tests/breaker/test_breaker_half_open.py",
+    "tests/breaker/test_breaker_listeners.py",
+    "tests/breaker/test_breaker_machine.py",
+    "tests/breaker/test_breaker_windowed.py",
+    "tests/health/test_health_course.py",
+    "tests/recovery/test_recovery_properties.py",
 )
 
 LEFT_OUT = ("tests/collectors/test_sweep.py::test_a_scrape_while_the_interpreter_exits_does_no_harm",)

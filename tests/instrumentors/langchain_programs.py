@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -29,11 +30,18 @@ ANSWERED = {**LM, "gen_ai_response_model": "fake-1-mini"}
 HELLO: Any = {"messages": [("user", "hello")]}
 
 
+_serving = threading.Lock()  # batches call models from threads
+
+
 class ListModel(FakeMessagesListChatModel):
     """Answers from its list; an exception in it is raised."""
 
     model: str = "fake-1"
     served: int = 0
+
+    def _serve(self) -> None:
+        with _serving:
+            self.served += 1
 
     def bind_tools(self, *_: Any, **__: Any) -> ListModel:
         return self
@@ -42,7 +50,7 @@ class ListModel(FakeMessagesListChatModel):
         return {"ls_provider": "fake", "ls_model_name": self.model, "ls_model_type": "chat"}
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        self.served += 1
+        self._serve()
         return super()._generate(*args, **kwargs)
 
 
@@ -50,7 +58,7 @@ class BrokenModel(ListModel):
     """Fails at every call."""
 
     def _generate(self, *_: Any, **__: Any) -> Any:
-        self.served += 1
+        self._serve()
         raise ConnectionError("no route")
 
 

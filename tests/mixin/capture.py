@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import yaml
-
-from expressions import RULE_TESTS, load_rules, milliseconds, rule_expressions
+from expressions import RULE_TESTS, load_rules, milliseconds, read_yaml, rule_expressions
 from mixin_checks import selectors_of
 from series_notation import STALE, notation
 
@@ -62,7 +60,7 @@ class CaseFile:
 
     def captured(self) -> str:
         """Return the file's text with the input series that scraping gives now."""
-        content = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+        content = read_yaml(self.path.read_text(encoding="utf-8"))
         rules = [
             rule for name in content["rule_files"] for rule in rule_expressions(load_rules((self.path.parent / name).resolve()))
         ]
@@ -150,7 +148,7 @@ def _replaced(text: str, series: Mapping[str, Sequence[str]]) -> Iterator[str]:
     name, is_old = "", False
     for line in text.splitlines(keepends=True):
         if line.startswith("  - name:"):
-            name = yaml.safe_load(line)[0]["name"]
+            name = read_yaml(line)[0]["name"]
         is_old = is_old and line.startswith("      ")
         if not is_old:
             is_old = name in series and line.startswith("    input_series:")

@@ -38,7 +38,7 @@ class _Starter:
         if _begun or _failed or "collectors" in item.path.parts:
             return
         try:
-            _begun.append(HealthyRun())
+            _begun.append(HealthyRun(item.config._tmp_path_factory.getbasetemp()))
         except Exception as error:  # the others can do without it
             _failed.append(error)
 

@@ -9,6 +9,7 @@ import asyncio
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -17,10 +18,13 @@ from cgroup_trees import build_v2, v2_group
 from prometheus_client import REGISTRY
 
 import agentgauge
+from agentgauge.analytics.history import History
+from agentgauge.analytics.watch import AnalysisWatch
 from agentgauge.collectors.container import ContainerCollector
 from agentgauge.recording.default import default_recorder
 from agentgauge.system_metrics import SystemMetricsManager
 from agentgauge.targets import DEFAULT_THRESHOLDS, Budget, Threshold
+from keepers import Keepers
 from team import Team
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ _OTHER_LIMITS = (
 _MEMORY_BYTES = 1 << 30
 _PAUSE_SECONDS = 0.2
 _HURRY = 100
+_TURNS = 20
+_HORIZON_SECONDS = 60  # for which sixteen seconds of history are enough
 
 
 class Hurry:
@@ -66,30 +72,49 @@ def work(stop: threading.Event, folder: Path) -> None:
         (group / "cpu.stat").write_text(f"{files['cpu.stat']}\n")
 
 
+async def keep() -> None:
+    """Let what keeps a program up work in trouble and out of it, by turns."""
+    async with Keepers(interval_seconds=_PAUSE_SECONDS) as keepers:
+        turn = 0
+        while True:
+            turn += 1
+            await keepers.work(is_troubled=turn % _TURNS < _TURNS / 2)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
 async def main(folder: Path) -> None:
     """Serve until the input ends."""
     limits = (*DEFAULT_THRESHOLDS, *_OTHER_LIMITS)
+    history_file = folder.with_name("exercise.history")  # the folder is yet to be made
     monitor = agentgauge.start(
         port=0,
         service_name="exercise",
         collectors=("host", "process", "unique-memory"),
         thresholds=limits,
         budgets=_BUDGETS,
+        history_file=history_file,
+        history_interval_seconds=_PAUSE_SECONDS,
     )
+    watch = AnalysisWatch(partial(History, history_file, is_read_only=True), interval_seconds=1, horizon_seconds=_HORIZON_SECONDS)
+    watch.start()
     stop = threading.Event()
     worker = threading.Thread(target=work, args=(stop, folder))
     command = (sys.executable, "-c", "import sys; sys.stdin.read()")
     child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
     worker.start()
+    keeping = asyncio.create_task(keep())
     try:
         async with SystemMetricsManager(collectors=("host", "process"), thresholds=limits):
             print(f"metrics: {monitor.url}", flush=True)  # noqa: T201 - the test reads it
             await asyncio.to_thread(sys.stdin.read)
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         stop.set()
         worker.join()
         child.kill()
         await child.wait()
+        watch.stop()
         monitor.stop()
 
 

@@ -25,7 +25,7 @@ RUNBOOK_URL = "https://github.com/agentgauge/agentgauge/blob/main/docs/runbooks/
 ALL = {
     "job": ".+",
     "instance": ".+",
-    **dict.fromkeys(("agent", "model", "tool", "workflow"), ".*"),
+    **dict.fromkeys(("agent", "model", "tool", "workflow", "component", "breaker"), ".*"),
     "__rate_interval": "1m",
     "__range": "15m",
 }
@@ -56,6 +56,11 @@ class Expression:
         return set(re.findall(r"{{\s*(\w+)\s*}}", self.legend))
 
 
+def read_yaml(text: str, loader: str = "SafeLoader") -> Any:
+    """Read YAML by the loader of this name, in a tenth of the time where libyaml is found."""
+    return yaml.load(text, getattr(yaml, f"C{loader}", getattr(yaml, loader)))
+
+
 def load_dashboard(path: Path = DASHBOARD) -> dict[str, Any]:
     """Read a dashboard's JSON."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -83,7 +88,7 @@ def load_cases(path: Path = RULE_TESTS) -> dict[str, Any]:
 
 def _joined(path: Path, key: str) -> list[Any]:
     files = sorted(path.glob("*.yml")) if path.is_dir() else [path]
-    return [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))[key]]
+    return [item for file in files for item in read_yaml(file.read_text(encoding="utf-8"))[key]]
 
 
 def substitute(expr: str, values: Mapping[str, str]) -> str:

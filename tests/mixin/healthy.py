@@ -39,9 +39,14 @@ class HealthyRun:
         began: From when on Prometheus has readings of it, on the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path) -> None:
+        """Begin.
+
+        Args:
+            parent: Where its folder is made; of a session that is killed it stays behind.
+        """
         with ExitStack() as opened:
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="agentgauge-healthy-")))
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="healthy-", dir=parent)))
             self.program = opened.enter_context(running("healthy", folder))
             self.stack = opened.enter_context(_stack(folder, self.program.address))
             self.began = time.monotonic() + _FIRST_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -30,7 +31,14 @@ class Program:
         self._log = folder / f"{kind}.log"
         with self._log.open("w") as log:
             command = [sys.executable, str(Path(__file__).with_name("troubled.py")), kind]
-            self._process = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            self._process = subprocess.Popen(
+                command,
+                env=os.environ | {"TMPDIR": str(folder)},
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         self.check()

@@ -75,6 +75,7 @@ class Team:
     def _think(self) -> None:
         step = self._begin(SeriesKind.TASK, "predict")
         call = self._begin_lm(_SMALL)
+        call.note_prompt("the same each time")
         call.note_retry()
         self._clock.advance(2)
         call.note_answer(Answer(input_tokens=200, output_tokens=30, finish_reasons=("length",), cost_usd=0.002))

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 import yaml
 
-from expressions import ALERTMANAGER, load_cases, load_rules
+from expressions import ALERTMANAGER, ROOT, load_cases, load_rules
 from stack import Stack
 
 pytestmark = pytest.mark.servers
@@ -32,6 +32,9 @@ def test_alertmanager_accepts_its_configuration():
         (["alertname=AgentgaugeTaskStuck", "severity=warning"], "operators"),
         (["alertname=AgentgaugeTargetDown", "severity=critical"], "on-call"),
         (["alertname=AgentgaugeSpendUnusual", "severity=info"], "digest"),
+        (["alertname=AgentgaugeComponentDown", "severity=critical", "component=database"], "on-call"),
+        (["alertname=AgentgaugeComponentDegraded", "severity=warning", "component=database"], "operators"),
+        (["alertname=AgentgaugeCircuitBreakerOpen", "severity=info", "circuit_breaker=models"], "digest"),
         (["alertname=AgentgaugeCriticalUnresolved", "severity=critical", "escalation=true"], "second-line"),
         (["alertname=AnAlertOfSomebodyElse"], "operators"),
     ],
@@ -257,3 +260,74 @@ def test_a_target_that_is_down_mutes_what_is_said_about_it_and_the_absence_of_al
         expected,
     )
     assert muted == expected
+
+
+@pytest.mark.parametrize("name", ["AgentgaugeComponentDown", "AgentgaugeRecoveryEscalated"])
+def test_a_component_that_is_down_or_given_up_mutes_its_own_warnings_only(alertmanager, name):
+    ours = {"job": f"{name} job", "instance": "a:1", "component": "database"}
+    warning = ours | {"severity": "warning"}
+    expected = {f"degraded {name}", f"flapping {name}", f"not recovered for long {name}"}
+    muted = _muted(
+        alertmanager,
+        [
+            ours | {"alertname": name, "severity": "critical", "is": f"source {name}"},
+            warning | {"alertname": "AgentgaugeComponentDegraded", "is": f"degraded {name}"},
+            warning | {"alertname": "AgentgaugeComponentFlapping", "is": f"flapping {name}"},
+            warning | {"alertname": "AgentgaugeRecoveryFlapping", "is": f"not recovered for long {name}"},
+            warning | {"alertname": "AgentgaugeHealthChecksStale", "is": f"stale {name}"},
+            warning | {"alertname": "AgentgaugeComponentFlapping", "component": "cache", "is": f"of another component {name}"},
+            warning | {"alertname": "AgentgaugeComponentFlapping", "instance": "a:2", "is": f"of another instance {name}"},
+            {"job": f"{name} job", "instance": "a:1", "alertname": "AgentgaugeCircuitBreakerOpen", "severity": "warning"}
+            | {"circuit_breaker": "database", "is": f"of a breaker {name}"},
+            ours | {"alertname": "AgentgaugeHostDiskFull", "severity": "critical", "is": f"also critical {name}"},
+        ],
+        expected,
+    )
+    assert muted == expected
+
+
+def test_a_target_that_is_down_mutes_what_its_components_are_said_to_be(alertmanager):
+    ours = {"job": "gone", "instance": "a:1"}
+    down = ours | {"alertname": "AgentgaugeComponentDown", "component": "database", "severity": "critical"}
+    expected = {"gone component", "gone checks", "gone breaker"}
+    muted = _muted(
+        alertmanager,
+        [
+            ours | {"alertname": "AgentgaugeTargetDown", "severity": "critical", "is": "gone target"},
+            down | {"is": "gone component"},
+            down | {"alertname": "AgentgaugeHealthChecksStale", "severity": "warning", "is": "gone checks"},
+            ours
+            | {"alertname": "AgentgaugeCircuitBreakerOpen", "circuit_breaker": "m", "severity": "warning", "is": "gone breaker"},
+            down | {"instance": "a:2", "is": "as another instance sees it"},
+        ],
+        expected,
+    )
+    assert muted == expected
+
+
+def test_each_component_is_told_of_by_itself():
+    route = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))["route"]
+    assert {"alertname", "job", "component"} <= set(route["group_by"])
+
+
+@pytest.mark.parametrize(
+    ("name", "receivers"),
+    [
+        ("AgentgaugeComponentDown", "recovery,on-call"),
+        ("AgentgaugeTaskStuck", "recovery,operators"),
+        ("AgentgaugeRecoveryEscalated", "on-call"),  # or it would be recovered from again
+        ("AgentgaugeCriticalUnresolved", "second-line"),
+    ],
+)
+def test_the_documented_route_to_recovery_takes_those_alerts_alone_and_people_are_told_as_ever(tmp_path, name, receivers):
+    page = (ROOT / "docs" / "alerting.md").read_text(encoding="utf-8")
+    shown = re.search(r"## Alerts that recover.*?```yaml\n(.*?)```", page, re.DOTALL)
+    config = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    first, last = yaml.safe_load(shown[1])["route"]["routes"]
+    config["route"]["routes"] = [first, *config["route"]["routes"], last]
+    config["receivers"].append({"name": "recovery"})
+    path = tmp_path / "alertmanager.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    rules = [rule for group in load_rules()["groups"] for rule in group["rules"] if rule.get("alert") == name]
+    chosen = ["config", "routes", "test", f"--config.file={path}"]
+    assert {_amtool(*chosen, *_described(rule)).strip() for rule in rules} == {receivers}

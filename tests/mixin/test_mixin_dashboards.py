@@ -16,8 +16,8 @@ from expressions import DASHBOARDS, ROOT, load_dashboard, load_dashboards, load_
 from grafana_lint import lint_problems
 from mixin_checks import layout_problems, panel_problems
 
-_NAMES = ("fleet", "agents", "team", "llm", "tools", "cost", "slo", "machine")
-_EXTRA = {"team": ["workflow"], "llm": ["model"], "cost": ["model"], "tools": ["tool"]}
+_NAMES = ("fleet", "agents", "team", "llm", "tools", "cost", "slo", "reliability", "analytics", "machine")
+_EXTRA = {"team": ["workflow"], "llm": ["model"], "cost": ["model"], "tools": ["tool"], "reliability": ["component", "breaker"]}
 _REGISTERED = register_default_plugins()
 
 
@@ -31,7 +31,7 @@ def damaged():
     return copy.deepcopy(load_dashboard(DASHBOARDS / "agents.json"))
 
 
-def test_eight_boards_ship():
+def test_ten_boards_ship():
     assert tuple(board.name for board in BOARDS) == _NAMES
     assert set(load_dashboards()) == set(_NAMES)
 

@@ -10,6 +10,8 @@ import pytest
 from prometheus_client.utils import floatToGoString
 
 from agentgauge.catalogue import FAMILIES, TOKEN_TYPES, Kind, Outcome
+from agentgauge.catalogue.analytics import SIGNAL_STATES, SWEEP_OUTCOMES
+from agentgauge.catalogue.reliability import HEALTH_STATUSES, NOTIFICATION_OUTCOMES, RECOVERY_OUTCOMES, SHED_REASONS
 from answers import answer_problems
 from backfilled import BEGIN, ask, backfilled, sample
 from expressions import ALL, dashboard_expressions, load_dashboard, load_dashboards, load_rules, runbook_expressions
@@ -34,8 +36,20 @@ _VALUES = {
     "source": _AGENTS,
     "target": _AGENTS,
     "period": ["day", "month"],
+    "component": ["database", "queue"],
+    "circuit_breaker": ["models", "search"],
+    **{family.name: list(family.states) for family in FAMILIES if family.states},
+}
+_VALUES_OF = {  # of a label that means something else elsewhere
+    ("agent_health_checks_total", "status"): HEALTH_STATUSES,
+    ("agent_recovery_attempts_total", "outcome"): RECOVERY_OUTCOMES,
+    ("agent_tasks_shed_total", "reason"): SHED_REASONS,
+    ("agentgauge_notifications_total", "outcome"): NOTIFICATION_OUTCOMES,
+    ("agentgauge_history_sweeps_total", "outcome"): SWEEP_OUTCOMES,
+    ("agentgauge_analysis_signals", "state"): SIGNAL_STATES,
 }
 _GAUGES = {"agent_objective_success_ratio": 0.9}
+_NOT_HELD = {(family.name, state) for family in FAMILIES for state in family.states[1:]}  # a state set is in one state
 _WINDOWS = {
     "15m": ({"__range": "15m", "__rate_interval": "1m"}, 900, _STEP),
     "24h": ({"__range": "24h", "__rate_interval": "16m"}, 86400, 600),
@@ -61,10 +75,14 @@ def _children(family):
             for metric, severity in itertools.product(_limited(), ("warning", "critical"))
         ]
     labels = family.labels or (("service_name",) if family.kind is Kind.INFO else ())
-    combinations = itertools.product(*(_VALUES.get(label, ["some"]) for label in labels))
+    combinations = itertools.product(*(_values(family, label) for label in labels))
     children = [dict(zip(labels, combination, strict=True)) for combination in combinations]
     is_of_errors = family.kind is Kind.COUNTER and "error_type" in labels
     return [child for child in children if child["error_type"]] if is_of_errors else children
+
+
+def _values(family, label):
+    return _VALUES_OF.get((family.name, label)) or _VALUES.get(label, ["some"])
 
 
 def _series():
@@ -95,7 +113,8 @@ def _samples(name, labels, increase):
     times = (*_DAY_BEFORE, *range(BEGIN, _END + 1, _STEP))
     prefix = sample(name, labels, 0, 0).removesuffix("0 0")
     if not increase:
-        return (f"{prefix}{_GAUGES.get(name, 1)} {time}" for time in times)
+        value = 0 if (name, labels.get(name)) in _NOT_HELD else _GAUGES.get(name, 1)
+        return (f"{prefix}{value} {time}" for time in times)
     return (f"{prefix}{(time - times[0]) * increase / _STEP} {time}" for time in times)
 
 
@@ -123,6 +142,8 @@ def _board(name):
             "model": "small",
             "tool": "search",
             "workflow": "report",
+            "component": "queue",
+            "breaker": "search",
         },
         {
             "job": "(agentgauge|bots)",
@@ -131,6 +152,8 @@ def _board(name):
             "model": "(large|small)",
             "tool": "(search|sum)",
             "workflow": "(digest|report)",
+            "component": "(database|queue)",
+            "breaker": "(models|search)",
         },
     ],
     ids=["all", "one", "several"],

@@ -48,5 +48,13 @@ def test_every_alert_was_evaluated_from_data_that_it_wants(healthy):
         "job_agent:agent_task_failures:ratio_rate5m_avg1d",
         "job_agent:gen_ai_invoke_agent_duration_seconds:mean5m_avg1d",
         "job_agent:agent_cost_usd:increase5m_avg1d",
+        "job_agent_task:agent_tasks_shed:ratio_increase15m",
+        'agent_health_status{agent_health_status="healthy"} == 1',
+        'agent_circuit_breaker_state{agent_circuit_breaker_state="closed"} == 1',
+        "agent_health_check_interval_seconds",
+        "agent_recovery_escalations_total",
+        "agentgauge_notifications_total",
+        "agentgauge_anomaly_score",
+        'agentgauge_analysis_signals{state="judged"} > 10',
     ):
         assert ask(f"count({series}) > 0"), series

@@ -85,7 +85,11 @@ def _values(prometheus, asked):
         ),
         ("Cost an hour", {"lead": 0.01 * _RUNS * 3600, "helper": 0.002 * _RUNS * 3600}),
         ("Cost by agent and model", {"lead large": 0.01 * _RUNS * 600, "helper small": 0.002 * _RUNS * 600}),
-        ("Answers from the program's cache", {"large": 0, "small": 0.5, "unheard-of": 0}),
+        (
+            "Program's cache, repeated prompts",
+            {"small cached": 0.5, "small repeated": 0.5}
+            | {f"{model} {what}": 0 for model in ("large", "unheard-of") for what in ("cached", "repeated")},
+        ),
         (
             "Provider's cache and reasoning",
             {

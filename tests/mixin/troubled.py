@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,8 +25,11 @@ from prometheus_client import REGISTRY
 
 import agentgauge
 from agentgauge import AgentMetricsCollector, Objective, Threshold, agent, catalogue, task, tool
+from agentgauge.analytics.history import History
+from agentgauge.analytics.measures import MEASURES
+from agentgauge.analytics.watch import AnalysisWatch
 from agentgauge.collectors.container import ContainerCollector
-from agentgauge.errors import report_internal_error
+from agentgauge.errors import SourceError, report_internal_error
 from agentgauge.prices import Price
 from agentgauge.recording.default import default_recorder
 from agentgauge.recording.lm_call import Answer, LmCall
@@ -33,6 +37,7 @@ from agentgauge.recording.operation import Operation
 from agentgauge.recording.series import LmName, SeriesKind
 from agentgauge.system_metrics import SystemMetricsManager
 from agentgauge.targets import Budget
+from keepers import Keepers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +45,11 @@ if TYPE_CHECKING:
 TURN_SECONDS = 0.1
 RUN_SECONDS = 0.05  # long beside what a busy machine adds to it
 HISTORY_SECONDS = 45.0  # in which the troubled one does well: it is judged by them later
+LOOKS = 24  # at a history with trouble at its end: then it cannot be read any more, nor written
+SWEEP_SECONDS, WATCHED = 0.2, "task_rate"
+# What does well is swept and judged about as by default, in the time of its servers, which is twelve times as fast.
+HEALTHY_SWEEP_SECONDS, HEALTHY_LOOK_SECONDS = 1, 60 / 12
+MACHINE = ("host_", "container_")  # where other tests may do what is out of the ordinary
 DESCRIPTORS = 256
 MEMORY_BYTES = 1 << 30
 LARGE, UNHEARD_OF = LmName("chat", "openai", "large"), LmName("chat", "newcomer", "unheard-of")
@@ -171,6 +181,31 @@ async def _once(clerk: Clerk, turn: int, *, is_troubled: bool) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+class Past:
+    """The program's history, until nobody can read it any more.
+
+    Attributes:
+        looks: How often it was opened since the trouble began.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.looks = 0
+        self.is_troubled = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was looked at often enough."""
+        return self.looks > LOOKS
+
+    def open(self) -> History:
+        """Open it, to be read."""
+        self.looks += self.is_troubled
+        if self.is_over:
+            raise SourceError("planted")
+        return History(self._path, is_read_only=True)
+
+
 class Machine:
     """What the program has of the machine, and the container that it is in as far as it can tell.
 
@@ -196,8 +231,12 @@ class Machine:
         if self._group is not None:
             (self._group / "memory.current").write_text(f"{MEMORY_BYTES * 99 // 100}\n")
 
+    def fill_disk(self) -> None:
+        """Let no file grow beyond a page."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-async def work(machine: Machine, *, has_faults: bool) -> None:
+
+async def work(machine: Machine, past: Past, *, has_faults: bool) -> None:
     """Work, well at first, and then with faults if there are any, until it is ended."""
     clerk, team, queue = Clerk(), Team(), AgentMetricsCollector("dispatcher")
     hanging: set[asyncio.Task[None]] = set()
@@ -207,15 +246,22 @@ async def work(machine: Machine, *, has_faults: bool) -> None:
         Threshold("process_open_fds", 1e9, "info", ">="),
     ]
     began, turn = time.monotonic(), 0
-    async with SystemMetricsManager(thresholds=watched):
+    async with SystemMetricsManager(thresholds=watched), Keepers(interval_seconds=0.5 if has_faults else 2) as keepers:
         while True:
             turn += 1
             seconds = time.monotonic() - began
             is_troubled = has_faults and seconds >= HISTORY_SECONDS
             await _once(clerk, turn, is_troubled=is_troubled)
             await team.work(turn, is_troubled=is_troubled)
+            await keepers.work(is_troubled=is_troubled)
             queue.update_queue_size(int(10 * 1.1**seconds) if has_faults else turn % 5, "questions")
+            for _ in range(0 if is_troubled else 3):  # what comes no more is out of the ordinary
+                with agentgauge.track("clerk", "count"):
+                    pass
             if is_troubled:
+                past.is_troubled = True
+                if past.is_over:
+                    machine.fill_disk()
                 if not hanging:
                     hanging |= {asyncio.create_task(clerk.hang()), asyncio.create_task(odd_job(1e6, fails=False))}
                     await _fail_once(clerk, team)
@@ -240,6 +286,8 @@ async def _fail_once(clerk: Clerk, team: Team) -> None:
 def main() -> None:
     has_faults = sys.argv[1] == "troubled"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp())  # in one of the test's
+    file = folder / "troubled.history"
     monitor = agentgauge.start(
         port=0,
         thresholds=LIMITS if has_faults else [*LIMITS[:1], *NO_LIMITS],
@@ -248,12 +296,20 @@ def main() -> None:
         instrumentors=(),
         series_limit=20,
         collectors=("host", "process") if has_faults else None,  # its container is one that tests make
+        history_file=file,
+        history_interval_seconds=SWEEP_SECONDS if has_faults else HEALTHY_SWEEP_SECONDS,
     )
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
-        machine = Machine(Path(folder) / "container" if has_faults else None)
+    past = Past(file)
+    watched = [one for one in MEASURES if (one.name == WATCHED if has_faults else not one.name.startswith(MACHINE))]
+    watch = AnalysisWatch(past.open, interval_seconds=0.5 if has_faults else HEALTHY_LOOK_SECONDS, measures=watched)
+    watch.start()
+    with contextlib.suppress(KeyboardInterrupt):
+        machine = Machine(folder / "container" if has_faults else None)
         print(monitor.url, flush=True)  # noqa: T201 - whoever started it reads this
-        asyncio.run(work(machine, has_faults=has_faults))
+        asyncio.run(work(machine, past, has_faults=has_faults))
+    watch.stop()
     monitor.stop()
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -171,10 +171,10 @@ def test_an_objective_that_comes_second_is_exported(fresh):
 # --- many distinct names --------------------------------------------------------------------------------------------------
 
 MOST_NAMES = 100_000
-NAMES = 12_000  # where a name costs more than a call
+NAMES = 5_000  # where a name costs more than a call
 WARM_UP = 3_000  # limits are reached, histories are full
 HISTORY = 1_000
-CLASSES = 6_000  # to make a class costs as much as ten calls
+CLASSES = 4_000  # to make a class costs as much as ten calls
 
 
 def assert_memory_is_flat(fresh, use, names, *, warm_up):

@@ -6,8 +6,8 @@ opentelemetry-util-genai emits them; their status there is "Development", so thi
 
 from __future__ import annotations
 
-from agentgauge.catalogue import machine, own
-from agentgauge.catalogue.family import AGENT, REQUEST_MODEL, WORKFLOW, Family, Kind, Outcome
+from agentgauge.catalogue import analytics, machine, own, reliability
+from agentgauge.catalogue.family import AGENT, REQUEST_MODEL, WORKFLOW, Family, Kind, Outcome, doubling
 from agentgauge.catalogue.own import (
     BUFFER_HIGH_WATER,
     BUILD_INFO,
@@ -58,10 +58,6 @@ __all__ = [
 ]
 
 
-def _doubling(first: float, count: int) -> tuple[float, ...]:
-    return tuple(round(first * 2**power, 10) for power in range(count))
-
-
 TASK = "agent_task"
 TOOL = "gen_ai_tool_name"
 ERROR_TYPE = "error_type"
@@ -78,7 +74,7 @@ INVOKE_AGENT_DURATION = Family(
     "Measures the duration of an in-process agent invocation.",
     "seconds",
     (AGENT, ERROR_TYPE),
-    _doubling(0.1, 13),
+    doubling(0.1, 13),
 )
 EXECUTE_TOOL_DURATION = Family(
     "gen_ai_execute_tool_duration_seconds",
@@ -86,7 +82,7 @@ EXECUTE_TOOL_DURATION = Family(
     "Measures the duration of a tool execution.",
     "seconds",
     (AGENT, TOOL, ERROR_TYPE),
-    _doubling(0.01, 14),
+    doubling(0.01, 14),
 )
 INVOKE_WORKFLOW_DURATION = Family(
     "gen_ai_invoke_workflow_duration_seconds",
@@ -103,7 +99,7 @@ CLIENT_OPERATION_DURATION = Family(
     "GenAI operation duration.",
     "seconds",
     (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, ERROR_TYPE),
-    _doubling(0.01, 14),
+    doubling(0.01, 14),
 )
 CLIENT_TOKEN_USAGE = Family(
     "gen_ai_client_token_usage",
@@ -119,7 +115,7 @@ TIME_TO_FIRST_CHUNK = Family(
     "Time to receive the first chunk in a streaming operation.",
     "seconds",
     (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL),
-    _doubling(0.01, 14),
+    doubling(0.01, 14),
 )
 INFERENCE_CALLS = Family(
     "gen_ai_invoke_agent_inference_calls",
@@ -127,7 +123,7 @@ INFERENCE_CALLS = Family(
     "Number of inference calls made during an agent invocation.",
     "",
     (AGENT,),
-    _doubling(1, 8),
+    doubling(1, 8),
 )
 TOOL_CALLS = Family(
     "gen_ai_invoke_agent_tool_calls",
@@ -135,7 +131,7 @@ TOOL_CALLS = Family(
     "Number of tool calls made during an agent invocation.",
     "",
     (AGENT,),
-    _doubling(1, 8),
+    doubling(1, 8),
 )
 
 # --- tasks of agents ------------------------------------------------------------------------------------------------------
@@ -146,7 +142,7 @@ TASK_DURATION = Family(
     "Duration of agent tasks by outcome; of a generator, from its first item to its end, the consumer's time included.",
     "seconds",
     (AGENT, TASK, "outcome"),
-    _doubling(0.01, 17),
+    doubling(0.01, 17),
 )
 TASK_ERRORS = Family(
     "agent_task_errors_total",
@@ -193,7 +189,7 @@ TASK_PROTOCOL_FAULTS = Family(
 # --- agents ---------------------------------------------------------------------------------------------------------------
 
 AGENT_STATES = ("initializing", "idle", "processing", "error", "shutting_down", "offline")
-STATE = Family("agent_state", Kind.STATE_SET, "The state that an agent is in.", "", (AGENT, "agent_state"))
+STATE = Family("agent_state", Kind.STATE_SET, "The state that an agent is in.", "", (AGENT, "agent_state"), states=AGENT_STATES)
 QUEUE_DEPTH = Family("agent_queue_depth", Kind.GAUGE, "Items that wait in an agent's queue.", "", (AGENT, "queue"))
 QUEUE_WAIT = Family(
     "agent_queue_wait_seconds",
@@ -201,7 +197,7 @@ QUEUE_WAIT = Family(
     "Time that items waited in an agent's queue.",
     "seconds",
     (AGENT, "queue"),
-    _doubling(0.01, 17),
+    doubling(0.01, 17),
 )
 CONNECTIONS = Family("agent_connections", Kind.GAUGE, "Connections that an agent holds open.", "", (AGENT,))
 MEMORY_USAGE = Family("agent_memory_usage_bytes", Kind.GAUGE, "Memory that an agent says it uses.", "bytes", (AGENT,))
@@ -238,6 +234,13 @@ LM_CACHE_HITS = Family(
     "agent_lm_cache_hits_total",
     Kind.COUNTER,
     "LM calls of an agent that a cache of the program answered: no tokens were used.",
+    "",
+    (AGENT, REQUEST_MODEL),
+)
+LM_REPEATED_PROMPTS = Family(
+    "agent_lm_repeated_prompts_total",
+    Kind.COUNTER,
+    "LM calls of an agent that sent what the process had sent to the model before, parameters included; no cache answered.",
     "",
     (AGENT, REQUEST_MODEL),
 )
@@ -289,7 +292,7 @@ RUN_STEPS = Family(
     "Steps of an agent's run: the tasks that a framework ran in it, such as predictors, nodes and turns.",
     "",
     (AGENT,),
-    _doubling(1, 8),
+    doubling(1, 8),
 )
 REPEATED_TOOL_CALLS = Family(
     "agent_repeated_tool_calls_total",
@@ -371,5 +374,11 @@ BUDGET = Family(
 
 _AGENTS = [value for value in list(globals().values()) if isinstance(value, Family) and value not in own.FAMILIES]
 
-FAMILIES: tuple[Family, ...] = (*_AGENTS, *own.FAMILIES, *machine.FAMILIES)
+FAMILIES: tuple[Family, ...] = (
+    *_AGENTS,
+    *reliability.FAMILIES,
+    *analytics.FAMILIES,
+    *own.FAMILIES,
+    *machine.FAMILIES,
+)
 """Every family, in the order of declaration."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["AGENT", "REQUEST_MODEL", "WORKFLOW", "Family", "Kind", "Outcome"]
+__all__ = ["AGENT", "BREAKER", "COMPONENT", "REQUEST_MODEL", "WORKFLOW", "Family", "Kind", "Outcome", "doubling"]
 
 AGENT = "gen_ai_agent_name"
 WORKFLOW = "gen_ai_workflow_name"
 REQUEST_MODEL = "gen_ai_request_model"
-_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, "source", "owner"))
+COMPONENT = "component"
+BREAKER = "circuit_breaker"
+_OPEN_LABELS = frozenset((AGENT, WORKFLOW, REQUEST_MODEL, COMPONENT, BREAKER, "source", "owner"))
 
 
 class Kind(StrEnum):
@@ -44,6 +46,7 @@ class Family:
         unit: The base unit that the name ends with, or an empty string.
         labels: The label names that its series may carry.
         buckets: The upper bounds of a histogram without ``+Inf``, in ``unit``.
+        states: What a state set can be; the label of that name, the family's own, says which series is of which.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Family:
     unit: str = ""
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    states: tuple[str, ...] = ()
 
     @property
     def base_name(self) -> str:
@@ -63,3 +67,8 @@ class Family:
     def is_open(self) -> bool:
         """Whether programs make up values of its labels, so that its series must be limited."""
         return not _OPEN_LABELS.isdisjoint(self.labels)
+
+
+def doubling(first: float, count: int) -> tuple[float, ...]:
+    """Return bucket bounds, each twice the one before."""
+    return tuple(round(first * 2**power, 10) for power in range(count))

@@ -31,10 +31,11 @@ _OF_KUBERNETES = {
     "keda": "--keda",
     "keda_tasks": "--keda-tasks",
     "keda_replicas": "--keda-replicas",
+    "keda_capacity": "--keda-capacity",
     "prometheus": "--prometheus",
 }
 _GUIDE = "https://github.com/agentgauge/agentgauge/blob/main/docs/export.md#kubernetes"  # an installation has no docs
-_OF_KEDA = ("keda_tasks", "keda_replicas", "prometheus")
+_OF_KEDA = ("keda_tasks", "keda_replicas", "keda_capacity", "prometheus")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -62,6 +63,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     cluster.add_argument("--keda", metavar="DEPLOYMENT", help="also write a ScaledObject, by which KEDA scales this Deployment")
     cluster.add_argument("--keda-tasks", type=int, metavar="NUMBER", help="how many tasks a replica shall have (default: 10)")
     cluster.add_argument("--keda-replicas", type=int, metavar="NUMBER", help="how many replicas at the most (default: 10)")
+    cluster.add_argument(
+        "--keda-capacity",
+        metavar="AGENT/TASK",
+        help="also scale by the replicas that programs with is_analysis_enabled plan for this task (agent_capacity_replicas)",
+    )
     cluster.add_argument("--prometheus", metavar="URL", help=f"where KEDA asks (default: {PROMETHEUS_URL})")
 
 
@@ -111,6 +117,7 @@ def _cluster(options: Namespace) -> kubernetes.Cluster:
         asked = {
             "tasks_per_replica": options.keda_tasks,
             "most_replicas": options.keda_replicas,
+            "planned": options.keda_capacity,
             "prometheus_url": options.prometheus,
             "namespace": options.namespace,
         }

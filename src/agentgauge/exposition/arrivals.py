@@ -5,18 +5,22 @@ from __future__ import annotations
 import select
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentgauge.exposition.wire import READ_BYTES, Head
+from agentgauge.exposition.incoming import CONTINUE
+from agentgauge.exposition.wire import READ_BYTES
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from agentgauge.exposition.incoming import Incoming
 
 __all__ = ["Arrival", "Arrivals"]
 
 _WAITING = 128  # descriptors that slow clients can take
+_WAITING_BODIES_BYTES = 16_777_216  # that they can take, together
 _GRACE_SECONDS = 0.1  # a client that is not slow has sent its request by then
 _BREATH_SECONDS = 0.1  # until a descriptor may be free again
 
@@ -28,25 +32,35 @@ class Arrival:
     sock: socket.socket
     since: float
     is_shaken: bool  # its TLS handshake is over, or not needed
-    head: Head = field(default_factory=Head)
+    incoming: Incoming
 
 
 class Arrivals:
     """Accepts connections and reads their requests, for one thread that calls ``take()``.
 
-    Where 128 wait, the oldest makes room for the next as soon as it has had a tenth of a second.
+    Where 128 wait, the oldest makes room for the next as soon as it has had a tenth of a second; where what has come of bodies
+    is more than 16 MiB together, the oldest of them ends.
 
     Args:
         listener: Listens, and does not block.
         woken: Readable when ``take()`` is to return.
         tls: Where it is given, connections start with a handshake.
         seconds: How long a connection may take to send its request.
+        incoming: Makes what holds the request of a new connection.
     """
 
-    def __init__(self, listener: socket.socket, woken: socket.socket, tls: ssl.SSLContext | None, seconds: float) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        woken: socket.socket,
+        tls: ssl.SSLContext | None,
+        seconds: float,
+        incoming: Callable[[socket.socket], Incoming],
+    ) -> None:
         self._listener = listener
         self._tls = tls
         self._seconds = seconds
+        self._incoming = incoming
         self._waiting: dict[int, Arrival] = {}  # by descriptor, the oldest first
         self._poll = select.poll()  # no epoll: a forked child would share it
         self._poll.register(woken, select.POLLIN)
@@ -96,7 +110,8 @@ class Arrivals:
                 return None
         if len(self._waiting) >= _WAITING:
             self._drop(next(iter(self._waiting.values())))
-        arrival = self._waiting[sock.fileno()] = Arrival(sock, time.monotonic(), is_shaken=self._tls is None)
+        arrival = Arrival(sock, time.monotonic(), is_shaken=self._tls is None, incoming=self._incoming(sock))
+        self._waiting[sock.fileno()] = arrival
         self._poll.register(sock, select.POLLIN)
         return arrival
 
@@ -108,8 +123,11 @@ class Arrivals:
                 sock.do_handshake()
                 arrival.is_shaken = True
             while chunk := sock.recv(READ_BYTES):
-                if arrival.head.add(chunk):
+                if arrival.incoming.add(chunk):
                     return True
+                if arrival.incoming.wants_continue:
+                    arrival.incoming.wants_continue = False
+                    sock.send(CONTINUE)  # at most the second thing that it is sent: there is room for it
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         except ssl.SSLWantWriteError:
@@ -121,7 +139,17 @@ class Arrivals:
             self._drop(arrival)
             return False
         self._poll.modify(sock, wanted)
+        self._bound_bodies()
         return False
+
+    def _bound_bodies(self) -> None:
+        bodies = [(arrival, size) for arrival in self._waiting.values() if (size := arrival.incoming.body_bytes)]
+        excess = sum(size for _, size in bodies) - _WAITING_BODIES_BYTES
+        for arrival, size in bodies:
+            if excess <= 0:
+                return
+            self._drop(arrival)
+            excess -= size
 
     def _forget(self, arrival: Arrival) -> None:
         del self._waiting[arrival.sock.fileno()]

@@ -21,14 +21,24 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from agentgauge.config import Config
+    from agentgauge.exposition.health_pages import HealthPages
+    from agentgauge.exposition.receivers import Receivers
 
-__all__ = ["Response", "answer", "note_scrape", "plain", "respond"]
+__all__ = ["PATHS", "Response", "answer", "note_scrape", "plain", "respond"]
+
+PATHS = ("/", "/livez", "/readyz", "/healthz", "/metrics")
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-_INDEX = (
-    "agentgauge\n\n/metrics  the series, for Prometheus\n/livez    200 while the process runs\n/readyz   200 once it is ready\n"
-)
+_INDEX = """\
+agentgauge
+
+/metrics  the series, for Prometheus
+/livez    200 while the process runs
+/readyz   200 once it is ready
+/healthz  200 while it is healthy; add ?verbose or ?format=json here and to /readyz for the components
+"""
+_NO_STORE = ("Cache-Control", "no-store")
 _GZIP_LEVEL = 3  # on such pages a third of the time of level 6 for pages 2 % larger
 
 
@@ -43,18 +53,22 @@ class Response:
 
 def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
     """Make a response of a short text."""
-    body = text.encode()
+    body = text.encode(errors="backslashreplace")
     return Response(
         status, (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers), (body,)
     )
 
 
 def answer(
-    respond: Callable[[str, str, Mapping[str, str]], Response], method: str, target: str, headers: Mapping[str, str]
+    respond: Callable[[str, str, Mapping[str, str], bytes], Response],
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
 ) -> Response:
     """Call ``respond``; a fault in it is counted, and the client told that there was one."""
     try:
-        return respond(method, target, headers)
+        return respond(method, target, headers, body)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
         report_internal_error("server", error)
         return plain(500, "agentgauge failed; the program's log has the traceback\n")
@@ -71,11 +85,14 @@ def respond(
     method: str,
     target: str,
     headers: Mapping[str, str],
+    body: bytes = b"",
     *,
     registry: Collector,
     config: Config,
     is_ready: Callable[[], bool],
     on_scrape: Callable[[float, float], None],
+    health: HealthPages | None = None,
+    receivers: Receivers | None = None,
 ) -> Response:
     """Answer one request; whoever sends the response to ``HEAD`` leaves its body out.
 
@@ -83,24 +100,34 @@ def respond(
         method: The HTTP method.
         target: The path with its query.
         headers: The request's headers by their names in lower case.
+        body: What was sent to one of ``receivers``.
         registry: What ``/metrics`` shows.
-        config: Read for ``bearer_token``, which guards ``/metrics`` alone: probes have no secrets.
-        is_ready: Tells what ``/readyz`` says.
+        config: Read for ``bearer_token``, which guards ``/metrics`` and the components of ``/readyz`` and ``/healthz``: the word
+            that a probe gets has no secrets.
+        is_ready: Tells what ``/readyz`` says, where ``health`` does not say otherwise.
         on_scrape: Called after each page with the seconds that it took to collect and write, without those that the client
             took to read it, and the CPU seconds that it took to write.
+        health: Tells how the components are.
+        receivers: Pages that take what is sent to them.
     """
     path, _, query = target.partition("?")
-    if path not in {"/", "/livez", "/readyz", "/metrics"}:
-        return plain(404, "there is nothing here; try /metrics, /livez or /readyz\n")
+    if receivers is not None and path in receivers.paths:
+        return receivers.respond(method, path, headers, body)
+    if path not in PATHS:
+        taking = "" if receivers is None else "".join(f", or POST to {other}" for other in receivers.paths)
+        return plain(404, f"there is nothing here; try /metrics, /livez, /readyz or /healthz{taking}\n")
     if method not in {"GET", "HEAD"}:
         return plain(405, "only GET and HEAD work here\n", ("Allow", "GET, HEAD"))
     if path == "/":
-        return plain(200, _INDEX)
-    if path == "/livez":
+        return plain(200, _INDEX + "".join(f"{path}  takes POST\n" for path in (() if receivers is None else receivers.paths)))
+    if path == "/livez":  # before anything else is asked: nothing outside the process may make it fail
         return plain(200, "ok\n")
-    if path == "/readyz":
-        return plain(200, "ok\n") if is_ready() else plain(503, "not ready\n")
-    if not _is_authorized(headers.get("authorization", ""), config.bearer_token):
+    may_see = _is_authorized(headers.get("authorization", ""), config.bearer_token)
+    if path in {"/readyz", "/healthz"}:
+        if health is not None:
+            return health.respond(path, query, headers, is_started=is_ready(), may_see=may_see)
+        return plain(200, "ok\n", _NO_STORE) if is_ready() else plain(503, "not ready\n", _NO_STORE)
+    if not may_see:
         return plain(401, "a bearer token is needed\n", ("WWW-Authenticate", 'Bearer realm="agentgauge"'))
     return _metrics(method, query, headers, registry, on_scrape)
 

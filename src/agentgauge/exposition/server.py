@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from agentgauge.errors import contain_internal_errors
 from agentgauge.exposition import wire
 from agentgauge.exposition.arrivals import Arrivals
+from agentgauge.exposition.incoming import BODY_LIMIT_BYTES, BodyRefusedError, Incoming
 from agentgauge.exposition.listening import listen, tls_context
 from agentgauge.exposition.response import Response, answer, plain
 from agentgauge.exposition.sibling import group_header
@@ -46,16 +47,28 @@ class MetricsServer:
     """Serves what ``respond`` answers on the address of ``config``, one request a connection.
 
     A connection has 10 s in all. At most 16 are answered at once; those that have not sent a whole request do not count, and
-    of these there are at most 128, so that slow clients cannot lock a scrape out.
+    of these there are at most 128, so that slow clients cannot lock a scrape out. Bodies are read in the same way, where they
+    are taken at all, and by ``Content-Length`` alone.
 
     Args:
         config: Read for ``host``, ``port`` and the TLS files.
-        respond: From the method, the target and the headers (names in lower case) to the response.
+        respond: From the method, the target, the headers (names in lower case) and the body to the response.
+        takes_body: Tells, by the method and the target, whether a body is to be read; no body is, unless given.
+        body_limit_bytes: How long a body may be.
     """
 
-    def __init__(self, config: Config, respond: Callable[[str, str, Mapping[str, str]], Response]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        respond: Callable[[str, str, Mapping[str, str], bytes], Response],
+        *,
+        takes_body: Callable[[str, str], bool] | None = None,
+        body_limit_bytes: int = BODY_LIMIT_BYTES,
+    ) -> None:
         self._config = config
         self._respond = respond
+        self._takes_body = takes_body
+        self._body_limit_bytes = body_limit_bytes
         self._tls: ssl.SSLContext | None = None
         self._listener: socket.socket | None = None
         self._arrivals: Arrivals | None = None
@@ -101,7 +114,7 @@ class MetricsServer:
         """Serve in daemon threads until ``close()``; ``bind()`` has taken the port."""
         if self._listener is None:
             raise RuntimeError("the server listens nowhere: it is not bound, or closed")
-        self._arrivals = Arrivals(self._listener, self._woken, self._tls, _REQUEST_SECONDS)
+        self._arrivals = Arrivals(self._listener, self._woken, self._tls, _REQUEST_SECONDS, self._incoming)
         self._acceptor = threading.Thread(target=self._serve_all, args=(self._arrivals,), name="agentgauge-server", daemon=True)
         self._acceptor.start()
 
@@ -164,18 +177,26 @@ class MetricsServer:
         sock, deadline = connection.arrival.sock, connection.arrival.since + _REQUEST_SECONDS
         request = None
         try:
-            request = wire.parse_request(connection.arrival.head.text())
+            request = connection.arrival.incoming.request()
         except wire.HeadTooLargeError:
             response = plain(431, f"a request has at most {wire.HEAD_BYTES} bytes before its body\n")
         except wire.MalformedHeadError:
             response = plain(400, "this is no HTTP/1.1 request\n")
+        except BodyRefusedError as error:
+            response = plain(error.status, f"{error.text}\n")
         else:
             if self._lacks_certificate(sock):
                 response = plain(403, "a client certificate is needed\n")
             else:
-                response = answer(self._respond, request.method, request.target, request.headers)
+                response = answer(self._respond, request.method, request.target, request.headers, request.body)
         wire.send(sock, request, response, deadline, group_header())
         connection.is_answered = True
+
+    def _incoming(self, sock: socket.socket) -> Incoming:
+        def takes_body(method: str, target: str) -> bool:  # asked when the handshake is over
+            return self._takes_body is not None and not self._lacks_certificate(sock) and self._takes_body(method, target)
+
+        return Incoming(takes_body, self._body_limit_bytes)
 
     def _lacks_certificate(self, sock: socket.socket) -> bool:
         is_asked = self._config.tls_client_ca_file is not None

@@ -31,6 +31,7 @@ HEAD_BYTES = 16384
 READ_BYTES = 4096
 _DRAIN_SECONDS = 0.5
 _REQUEST_LINE = re.compile(r"([A-Z]+) (\S+) HTTP/1\.(\d)")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, 5.6.2)
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
@@ -43,18 +44,24 @@ class HeadTooLargeError(Exception):
 
 
 class Request(NamedTuple):
-    """The head of a request; header names in lower case."""
+    """A request; header names in lower case, and a body only where what it asks for takes one."""
 
     method: str
     target: str
     headers: dict[str, str]
     can_read_chunks: bool
+    body: bytes = b""
 
 
 class Head:
-    """The lines before the body of a message, as they come in."""
+    """The lines before the body of a message, as they come in.
+
+    Attributes:
+        rest: What came with its last bytes and is not of it.
+    """
 
     def __init__(self) -> None:
+        self.rest = b""
         self._received = bytearray()
         self._end: re.Match[bytes] | None = None
 
@@ -64,6 +71,7 @@ class Head:
         self._received += chunk
         self._end = _END_OF_HEAD.search(bytes(self._received[searched:]))
         if self._end is not None:
+            self.rest = bytes(self._received[searched + self._end.end() :])
             del self._received[searched + self._end.start() :]
         return self._end is not None or len(self._received) > HEAD_BYTES
 
@@ -120,15 +128,17 @@ def parse_headers(lines: str) -> dict[str, str]:
     """Take header lines apart: names in lower case, values of repeated ones joined by commas (RFC 9110, 5.3).
 
     Raises:
-        MalformedHeadError: A line has no colon.
+        MalformedHeadError: A line has no colon, or what another reader may take for something else: a space before the colon or
+            the name (RFC 9112, 5.1 and 5.2), or a CR or NUL in the value (RFC 9110, 5.5).
     """
     headers: dict[str, str] = {}
     for line in filter(None, lines.split("\n")):
-        name, colon, value = line.partition(":")
-        if not colon:
+        name, colon, rest = line.partition(":")
+        value = rest.removesuffix("\r").strip(" \t")
+        if not colon or not _NAME.fullmatch(name) or "\r" in value or "\0" in value:
             raise MalformedHeadError
         key = name.lower()
-        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
     return headers
 
 
@@ -140,7 +150,8 @@ def send(sock: socket.socket, request: Request | None, response: Response, deadl
         OSError: The connection broke.
     """
     has_length = any(name == "Content-Length" for name, _ in response.headers)
-    is_chunked = not has_length and request is not None and request.can_read_chunks
+    has_body = response.status != HTTPStatus.NO_CONTENT
+    is_chunked = has_body and not has_length and request is not None and request.can_read_chunks
     headers = [*response.headers, *extra, ("Date", formatdate(usegmt=True)), ("Connection", "close")]
     if is_chunked:
         headers.append(("Transfer-Encoding", "chunked"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.recording.lm_call import Answer
@@ -9,7 +10,7 @@ from agentgauge.recording.lm_call import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["answer_of", "input_messages", "output_messages", "read"]
+__all__ = ["answer_of", "asked", "input_messages", "output_messages", "read"]
 
 _NOTHING: dict[str, Any] = {}
 _CHAT_USAGE = frozenset(
@@ -156,6 +157,20 @@ def _finish_reason(choice: Any) -> str | None:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def asked(call: Any) -> Any:
+    """Return what DSPy sends, as plain data with its parameters.
+
+    Args:
+        call: DSPy's ``PreparedCall``.
+    """
+    if call.request is not None:
+        as_plain = getattr(sys.modules.get("dspy.clients.execution"), "request_to_dict", None)  # it is private
+        return None if as_plain is None else (as_plain(call.request), call.kwargs.get("rollout_id"))
+    form = call.legacy.get("response_format")
+    # Adapters make that class anew for each call; what is in it stands in their messages, too.
+    return {**call.legacy, "response_format": f"{form.__module__}.{form.__qualname__}"} if isinstance(form, type) else call.legacy
 
 
 # --- content: asked for only where it may be kept -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import dspy
 
 from agentgauge.catalogue import LM_RETRIES
 from agentgauge.errors import contain_internal_errors, is_fault_of_ours, report_internal_error
-from agentgauge.instrumentors.dspy_answers import answer_of, input_messages, output_messages
+from agentgauge.instrumentors.dspy_answers import answer_of, asked, input_messages, output_messages
 from agentgauge.instrumentors.dspy_frames import begun, is_of_dspy, patch_inside, posing
 from agentgauge.instrumentors.wrapping import around, leave_all
 from agentgauge.recording.answer import Answer
@@ -18,6 +18,7 @@ from agentgauge.recording.call import abandon_call, end_call
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import LmCall, clean_lm_name, count_answer
 from agentgauge.recording.operation import one_call
+from agentgauge.recording.prompts import prompt_fingerprint
 from agentgauge.recording.recorder import SOFT_LIMIT, START
 from agentgauge.recording.series import LM, LmName
 from agentgauge.recording.site import current_agent
@@ -76,7 +77,19 @@ class _DspyCall(LmCall):
 class _PlainCall:
     """The same where nobody wants a span and no other LM call is around: at a third of the price."""
 
-    __slots__ = ("_first_chunk_seconds", "_frame", "_inner", "_kit", "_lm", "_model", "_outer", "_record", "_results", "_token")
+    __slots__ = (
+        "_first_chunk_seconds",
+        "_frame",
+        "_inner",
+        "_kit",
+        "_lm",
+        "_model",
+        "_outer",
+        "_prompt",
+        "_record",
+        "_results",
+        "_token",
+    )
 
     is_recording = False
 
@@ -90,6 +103,7 @@ class _PlainCall:
         self._results: Sequence[Any] = ()
         self._inner: Sequence[Any] = ()
         self._first_chunk_seconds: float | None = None
+        self._prompt: int | None = None
         lm = self._lm = name_of(model)
         frame = self._frame = Frame.enter(current, LM, lm.operation, str(current), kit.name)
         frame.call = self
@@ -105,6 +119,10 @@ class _PlainCall:
     def is_of(self, model: Any) -> bool:
         """Tell whether it is a call of this very model."""
         return self._model is model
+
+    def note_prompt(self, prompt: Any) -> None:
+        """Note what was asked; see ``LmCall``."""
+        self._prompt = prompt_fingerprint(prompt)
 
     def note_results(self, model: Any, results: Sequence[Any]) -> None:
         """Note what was answered, by this model or by one that it asked itself."""
@@ -130,7 +148,8 @@ class _PlainCall:
         recorder, record = self._kit.recorder, self._record
         try:
             answer = answer_of(self._results, self._inner) if self._results or self._inner else _NOTHING_TOLD
-            count_answer(recorder, self._lm, record, self._frame, answer, self._first_chunk_seconds)
+            prompt = self._prompt if error is None else None
+            count_answer(recorder, self._lm, record, self._frame, answer, self._first_chunk_seconds, prompt)
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host
             report_internal_error("lm_end", fault)
         try:
@@ -332,6 +351,8 @@ def _noting_success(kit: Kit, finalize: Callable[..., Any]) -> Callable[..., Any
             current = _current_call()
             if current is not None:
                 current.note_results(lm, (result,))
+                if current.is_of(lm):
+                    current.note_prompt(asked(call))
                 if kit.content.is_captured and current.is_recording:
                     kept = kit.content.attribute("gen_ai.output.messages", output_messages(result))
                     current.set_attributes({"gen_ai.output.messages": kept})

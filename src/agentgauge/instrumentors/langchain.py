@@ -30,7 +30,7 @@ from agentgauge.instrumentors.langchain_facts import (
     lm_name,
     whose_call,
 )
-from agentgauge.instrumentors.langchain_messages import input_messages, output_messages
+from agentgauge.instrumentors.langchain_messages import asked, input_messages, output_messages
 from agentgauge.instrumentors.langchain_models import Models
 from agentgauge.instrumentors.langchain_runs import Runs
 from agentgauge.instrumentors.messages import note_content
@@ -198,6 +198,9 @@ class _Handler(BaseCallbackHandler):  # type: ignore[misc]  # mypy does not look
     ) -> Run | None:
         name = lm_name(operation, metadata or {}, told.get("invocation_params") or {})
         run = self._open(run_id, parent_run_id, SeriesKind.LM, name)
+        if run is not None and isinstance(run.operation, LmCall):
+            with contain_internal_errors("langchain_prompt"):  # messages are anybody's
+                run.operation.note_prompt(asked(content, told.get("invocation_params")))
         self._note_content(run, "gen_ai.input.messages", lambda: input_messages(content))
         return run
 

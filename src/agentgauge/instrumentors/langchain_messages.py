@@ -7,13 +7,28 @@ from typing import Any
 from agentgauge.instrumentors.langchain_facts import finish_reason_of
 from agentgauge.instrumentors.messages import message, parts_of, read, tool_call, tool_call_response
 
-__all__ = ["input_messages", "output_messages"]
+__all__ = ["asked", "input_messages", "output_messages"]
 
 _ROLES = {"human": "user", "ai": "assistant", "function": "tool"}
 _CALLS_IN_CONTENT = frozenset(
     ("tool_call", "tool_use", "function_call", "invalid_tool_call", "tool_call_chunk", "input_json_delta", "custom_tool_call")
 )
 """Blocks by which providers tell of tool calls that LangChain keeps beside the content too; of a stream they are pieces."""
+
+
+_SENT = ("type", "content", "name", "role", "tool_calls", "tool_call_id", "status", "additional_kwargs")
+"""What a provider is sent of a message; its ``id`` differs each time, and what is told of a model's answer is not sent."""
+
+
+def asked(prompts: Any, parameters: Any) -> Any:
+    """Return what a model is asked, and with which parameters, as plain data as far as it is."""
+    texts = [each if isinstance(each, str) else [_sent(one) for one in each] for each in prompts]
+    return texts, parameters
+
+
+def _sent(told: Any) -> list[Any]:
+    fields = getattr(told, "__dict__", told)  # Pydantic takes a microsecond for each that is not there
+    return [fields.get(name) for name in _SENT]
 
 
 def input_messages(prompts: Any) -> list[dict[str, Any]]:

@@ -73,6 +73,8 @@ class Models:
             if not is_in_own_call():  # a subclass that asks its base class makes one call
                 call = self._kit.begin_lm(lm_name(model), placed(self._find_current()))
                 try:
+                    with contain_internal_errors("openai_agents_prompt"):
+                        call.note_prompt(_asked(args, kwargs))
                     if self._is_kept(args, kwargs):
                         instructions, asked = _argument("system_instructions", args, kwargs), _argument("input", args, kwargs)
                         note_content(self._kit, call, "gen_ai.system_instructions", lambda: system_instructions(instructions))
@@ -180,6 +182,21 @@ class Models:
 def _argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     place = _PARAMETERS.index(name)
     return args[place] if len(args) > place else kwargs.get(name)
+
+
+def _asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what a model is asked, as plain data as far as it is; None where the provider knows more of the conversation."""
+    told = functools.partial(_argument, args=args, kwargs=kwargs)
+    if told("conversation_id"):
+        return None
+    schema = told("output_schema")
+    return (
+        *map(told, ("system_instructions", "input", "previous_response_id", "prompt")),
+        {name: getattr(value, "__dict__", value) for name, value in getattr(told("model_settings"), "__dict__", {}).items()},
+        [getattr(tool, "name", None) for tool in told("tools") or ()],  # one name is one tool
+        [getattr(handoff, "tool_name", None) for handoff in told("handoffs") or ()],
+        None if schema is None else str(getattr(schema, "output_type", type(schema))),
+    )
 
 
 def note_response(response: Any) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.trace import NonRecordingSpan
 
 from agentgauge.catalogue import CALLS_SUPPRESSED, INSTRUMENTOR, Outcome
 from agentgauge.errors import contain_internal_errors
-from agentgauge.instrumentors.span_shapes import answer_of, attributes_of, first_chunk_of, lm_name_of, shape_of
+from agentgauge.instrumentors.span_shapes import answer_of, attributes_of, first_chunk_of, lm_name_of, prompt_of, shape_of
 from agentgauge.recording.frame import Frame
 from agentgauge.recording.lm_call import LmCall
 from agentgauge.recording.operation import Operation, fingerprint_of, forsake
@@ -218,6 +218,8 @@ class OpenSpan:
             return
         with contain_internal_errors("genai_spans"):
             operation.link(span.context)
+            if isinstance(operation, LmCall):
+                operation.note_prompt(prompt_of(span))
             if operation.frame is not None and self.frame is not None and self.frame is not self.around:
                 operation.frame.has_inner |= self.frame.has_inner
         operation.end(failure=failure or self.failure, end=max(at, self.start))

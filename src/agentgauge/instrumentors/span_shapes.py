@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Attributes = Mapping[str, Any]
 
-__all__ = ["Shape", "answer_of", "attributes_of", "failure_of_span", "first_chunk_of", "lm_name_of", "shape_of"]
+__all__ = ["Shape", "answer_of", "attributes_of", "failure_of_span", "first_chunk_of", "lm_name_of", "prompt_of", "shape_of"]
 
 RUN_TASK = "invoke_agent"
 """The task that an agent's run counts as: spans name the agent and no task of it."""
@@ -98,6 +98,20 @@ _FINISH_REASON = ("gen_ai.response.finish_reasons", "llm.response.finish_reason"
 
 _MOST = 2**53  # tokens or dollars: no call uses as many, and past it a counter could not add one
 _MOST_SECONDS = 86_400.0
+
+_MESSAGES = ("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages.")
+"""Where the messages are, or what their names begin with."""
+_ASKED = (
+    *_MESSAGES,
+    "gen_ai.system_instructions",
+    "gen_ai.tool.definitions",
+    "gen_ai.request.",
+    "llm.request.",
+    "llm.tools.",
+    "llm.invocation_parameters",
+)
+_HIDDEN = "__REDACTED__"  # by OpenInference
+_CONTENT = "content"  # what is left out of messages that are not to show it, in their names or in their JSON
 
 _CANCELLED = ("asyncio.exceptions.CancelledError", "CancelledError", "KeyboardInterrupt", "SystemExit")
 
@@ -211,6 +225,20 @@ def answer_of(attributes: Attributes) -> Answer:
         finish_reasons=_reasons(_first(attributes, _FINISH_REASON)),
         cost_usd=float(cost) if type(cost) in (int, float) and 0 <= cost <= _MOST else None,
     )
+
+
+def prompt_of(span: ReadableSpan) -> Any:
+    """Return what a model was asked, where the span bears all of it: messages that are hidden or cut short are alike."""
+    attributes = attributes_of(span)
+    asked = {name: value for name, value in attributes.items() if name.startswith(_ASKED)}
+    longest = getattr(getattr(span, "_attributes", None), "max_value_len", None)
+    is_shown = False
+    for name, value in asked.items():
+        if value == _HIDDEN or (longest and isinstance(value, str) and len(value) >= longest):
+            return None
+        if name.startswith(_MESSAGES):
+            is_shown = is_shown or _CONTENT in name or (isinstance(value, str) and _CONTENT in value)
+    return sorted(asked.items()) if is_shown and not span.dropped_attributes else None
 
 
 def first_chunk_of(attributes: Attributes) -> float | None:

@@ -22,6 +22,7 @@ class Event(StrEnum):
 
     STARTED = "started"
     CHANGED = "changed"
+    LASTS = "lasts"
     ENDED = "ended"
 
 
@@ -40,6 +41,9 @@ class Alert:
         limit: What the reading is compared with, in ``unit``; None where there is none.
         operator: How a reading that is wrong compares with the limit.
         unit: The unit of ``value`` and ``limit``.
+        condition: What is wrong with the subject in a word, such as ``timeout`` or ``refused``; empty where the summary says all.
+        error_type: The type of the error behind it; empty where there was none.
+        suggestions: What to do, the likeliest cause first.
         identity: What tells two alerts of one source, subject and labels apart, where they can be several.
     """
 
@@ -53,6 +57,9 @@ class Alert:
     limit: float | None = None
     operator: Operator | None = None
     unit: str = ""
+    condition: str = ""
+    error_type: str = ""
+    suggestions: tuple[str, ...] = ()
     identity: str = ""
 
     @property
@@ -68,14 +75,15 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What a handler is told: that an alert started, changed its severity, or ended.
+    """What a handler is told: that an alert started, changed its severity or its condition, or ended.
 
     Attributes:
-        event: Which of the three.
+        event: Which of these; ``lasts`` where ``Delivery(repeat_seconds=...)`` asks to be reminded.
         alert: The alert as of now; of one that ended, with the reading that ended it, else as it last was where ``reason`` says
             that another thing did.
         at: When, in Unix time.
-        previous_severity: Before a change; None else.
+        previous_severity: Before a change, be it of the condition alone; None else.
+        previous_condition: Before a change, be it of the severity alone; None else.
         reason: Why it ended, where there is more to say than that the reading is well again.
     """
 
@@ -84,10 +92,14 @@ class Notification:
     at: float
     previous_severity: Severity | None = None
     reason: str = ""
+    previous_condition: str | None = None
 
     def __str__(self) -> str:
-        severity = self.alert.severity
-        change = f"{self.previous_severity} -> {severity}" if self.event is Event.CHANGED else severity
+        severity, condition = self.alert.severity, self.alert.condition
+        before, other = self.previous_severity, self.previous_condition
+        change = f"{before} -> {severity}" if before not in {None, severity} else severity
+        if other and condition and other != condition:
+            change += f", {other} -> {condition}"
         return f"[{change}] {self.event}: {self.alert.summary}" + (f" ({self.reason})" if self.reason else "")
 
 
@@ -123,7 +135,8 @@ class AlertBook:
                 severity that the alert last had counts. One that is not told of here is told as it last was.
 
         Returns:
-            What to tell: one notification for each alert that started, changed its severity or ended, and nothing else.
+            What to tell: one notification for each alert that started, changed its severity or condition or ended, and nothing
+            else.
         """
         now: dict[tuple[object, ...], Alert] = {}
         for alert in alerts:
@@ -141,7 +154,15 @@ class AlertBook:
                 told.append(Notification(event=Event.STARTED, alert=alert, at=at))
                 continue
             now[key] = known = replace(alert, started_at=before.started_at)
-            if before.severity != alert.severity:
-                told.append(Notification(event=Event.CHANGED, alert=known, at=at, previous_severity=before.severity))
+            if (before.severity, before.condition) != (alert.severity, alert.condition):
+                told.append(
+                    Notification(
+                        event=Event.CHANGED,
+                        alert=known,
+                        at=at,
+                        previous_severity=before.severity,
+                        previous_condition=before.condition,
+                    )
+                )
         self._open = now
         return told

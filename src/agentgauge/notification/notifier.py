@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 import time
@@ -10,11 +9,13 @@ import weakref
 from typing import TYPE_CHECKING
 
 from agentgauge.errors import ConfigurationError
+from agentgauge.notification.delivery import check_handler
 from agentgauge.notification.lane import Lane
+from agentgauge.requirements import require_clock
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from agentgauge.notification.alerts import AlertHandler, Notification
     from agentgauge.notification.lane import HandlerReport
@@ -30,20 +31,23 @@ class Notifier:
     Args:
         timeout_seconds: How long a handler may take for one notification. One that takes longer is left behind; while three of
             its calls hang it is told nothing.
+        clock: Seconds that never go back, by which policies wait.
 
     Raises:
-        ConfigurationError: The time limit is no positive number of seconds.
+        ConfigurationError: The time limit is no positive number of seconds, or the clock is none.
     """
 
-    def __init__(self, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, timeout_seconds: float = 10.0, *, clock: Callable[[], float] = time.monotonic) -> None:
         is_number = isinstance(timeout_seconds, int | float) and not isinstance(timeout_seconds, bool)
         if not is_number or not 0 < timeout_seconds <= _LONGEST_SECONDS:
             raise ConfigurationError(
                 f"handler_timeout_seconds={timeout_seconds!r}: give a number of seconds above 0 and up to {_LONGEST_SECONDS:.0f}"
             )
+        require_clock("clock", clock)
         self.timeout_seconds = timeout_seconds
+        self._clock = clock
         self._lanes: tuple[Lane, ...] = ()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._place = _Place()
         self._changing = threading.Lock()
         _notifiers.add(self)
 
@@ -52,15 +56,19 @@ class Notifier:
 
         Args:
             handler: A function or coroutine function of one ``Notification``. Functions run in a thread of their own, coroutines
-                on the loop of ``use_loop``.
+                on the loop of ``use_loop``. A ``Routed`` and a destination are told by their policy.
 
         Raises:
             ConfigurationError: It cannot be called with one argument.
         """
-        _check_handler(handler)
+        check_handler(handler)
+        lane = Lane(handler, self.timeout_seconds, self._place.find, self._clock)
         with self._changing:
-            if all(lane.handler != handler for lane in self._lanes):
-                self._lanes = (*self._lanes, Lane(handler, self.timeout_seconds, lambda: self._loop))
+            if any(other.handler == handler for other in self._lanes):
+                return
+            self._lanes = (*self._lanes, lane)
+        # not the lane itself: its handler may hold this notifier, which would then stay for good
+        weakref.finalize(self, _retire, weakref.ref(lane)).atexit = False
 
     def remove(self, handler: AlertHandler) -> None:
         """Tell ``handler`` nothing more, of what waits for it neither; nothing to do where it is not there."""
@@ -72,16 +80,19 @@ class Notifier:
 
     def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Run coroutines of handlers on ``loop`` from now on; where it does not run, or for None, each has a loop of its own."""
-        self._loop = loop
+        self._place.loop = loop
 
     def tell(self, notifications: Iterable[Notification]) -> None:
         """Hand notifications to every handler, and return at once."""
-        for notification in notifications:
-            for lane in self._lanes:
-                lane.put(notification)
+        together = tuple(notifications)
+        for lane in self._lanes:
+            lane.put(together)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every handler was told everything; blocks, so that a coroutine calls it in a thread.
+
+        What waits for company or for another try is told at once; what a cooldown holds back is not. Nobody is reminded of what
+        lasts until ``tell`` is called again, be it with nothing.
 
         Args:
             timeout_seconds: How long at most.
@@ -90,7 +101,11 @@ class Notifier:
             Whether that is so.
         """
         deadline = time.monotonic() + timeout_seconds
-        return all(lane.wait_until_idle(max(0.0, deadline - time.monotonic())) for lane in self._lanes)
+        lanes = self._lanes
+        for lane in lanes:
+            lane.hurry()
+        told = [lane.wait_until_idle(max(0.0, deadline - time.monotonic())) for lane in lanes]
+        return all(told)
 
     @property
     def reports(self) -> tuple[HandlerReport, ...]:
@@ -99,9 +114,24 @@ class Notifier:
 
     def _renew_in_child(self) -> None:
         self._changing = threading.Lock()
-        self._loop = None
+        self._place.loop = None
         for lane in self._lanes:
             lane.renew()
+
+
+class _Place:
+    """Where coroutines run; lanes hold it rather than their notifier, whom their threads would keep."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def find(self) -> asyncio.AbstractEventLoop | None:
+        return self.loop
+
+
+def _retire(lane: weakref.ref[Lane]) -> None:
+    if (at_work := lane()) is not None:
+        at_work.retire()
 
 
 _notifiers: weakref.WeakSet[Notifier] = weakref.WeakSet()
@@ -114,16 +144,3 @@ def _renew_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_in_child)
-
-
-def _check_handler(handler: object) -> None:
-    if not callable(handler):
-        raise ConfigurationError(f"alert handler {handler!r}: give a function or coroutine function of one Notification")
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # builtins tell none
-        return
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        raise ConfigurationError(f"alert handler {handler!r}: it must take one argument, the Notification ({error})") from None

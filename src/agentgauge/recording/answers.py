@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentgauge import catalogue
 from agentgauge.recording.points import clean_label
+from agentgauge.recording.prompts import Prompts
 from agentgauge.recording.spendings import Spending
 
 if TYPE_CHECKING:
@@ -23,17 +24,22 @@ __all__ = ["Answers", "Ended"]
 _CLIENT_LABELS = (catalogue.OPERATION, catalogue.PROVIDER, catalogue.REQUEST_MODEL, catalogue.RESPONSE_MODEL)
 _KINDS = tuple((catalogue.TOKEN_TYPE, token_type) for token_type in catalogue.TOKEN_TYPES)
 _SIDES = 2  # input and output, which come first
+_ASKED = 3  # the operation, the provider and the model that was asked
 _AT_ONCE = 64  # so many at most are lost where a signal handler raises
 
 
 class Ended(NamedTuple):
-    """An LM call that ended: what was asked and answered, whose it was, in whose runs, and how long the first chunk took."""
+    """An LM call that ended: what was asked and answered, whose it was, in whose runs, and how long the first chunk took.
+
+    Where the model answered and its prompt is known, it bears the fingerprint of that.
+    """
 
     lm: LmName
     answer: Answer
     agent: str
     agents: tuple[str, ...]
     first_chunk_seconds: float | None
+    prompt: int | None = None
 
 
 class _Labels:
@@ -51,7 +57,17 @@ class _Labels:
 
 
 class Answers(deque[Ended]):
-    """Those that wait."""
+    """Those that wait, and which prompts were answered before."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self._prompts = Prompts()
+
+    def clear(self) -> None:
+        """Forget them, and all prompts, as a forked child must."""
+        super().clear()
+        self._prompts.clear()
 
     def take(self, most: int, spendings: Spendings, count: Callable[[Family, Labels, list[float]], None]) -> None:
         """Count some of those that wait, and hand on what they spent; for whoever holds the drain.
@@ -84,7 +100,7 @@ class Answers(deque[Ended]):
                 while those:
                     some = those[-_AT_ONCE:]
                     del those[-_AT_ONCE:]
-                    _count(labels, some, spendings, count)
+                    _count(labels, some, self._prompts, spendings, count)
                 del together[key]
         except BaseException:  # what is not counted yet waits for the next drain
             self.extend(ended for those in together.values() for ended in those)
@@ -92,13 +108,21 @@ class Answers(deque[Ended]):
 
 
 def _count(
-    labels: _Labels, those: list[Ended], spendings: Spendings, count: Callable[[Family, Labels, list[float]], None]
+    labels: _Labels,
+    those: list[Ended],
+    prompts: Prompts,
+    spendings: Spendings,
+    count: Callable[[Family, Labels, list[float]], None],
 ) -> None:
     """Count the calls of one model by one agent."""
     # Of what a cache answered nothing else: a model made and ended that answer when it was new.
     told = [ended for ended in those if not ended.answer.is_cache_hit]
     if len(told) < len(those):
         count(catalogue.LM_CACHE_HITS, labels.own, [len(those) - len(told)])
+    asked = [hash((ended.prompt, ended.lm[:_ASKED])) for ended in told if ended.prompt is not None]
+    repeated = sum(map(prompts.note, asked))
+    if repeated:
+        count(catalogue.LM_REPEATED_PROMPTS, labels.own, [repeated])
     firsts = [ended.first_chunk_seconds for ended in told if ended.first_chunk_seconds is not None]
     if firsts:
         count(catalogue.TIME_TO_FIRST_CHUNK, labels.client, firsts)
@@ -114,7 +138,7 @@ def _count(
             count(catalogue.CLIENT_TOKEN_USAGE, labels.client_sides[index], tokens)
             for subtree in labels.subtree_sides[index]:
                 count(catalogue.SUBTREE_TOKENS, subtree, tokens)
-    lm, _, _, agents, _ = those[0]
+    lm, _, _, agents, *_ = those[0]
     for answer in answers:
         if answer.input_tokens or answer.output_tokens or answer.cost_usd is not None:
             spendings.add(Spending(answer, lm.provider, lm.request_model, labels.model, labels.own, agents))

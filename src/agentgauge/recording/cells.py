@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.catalogue import AGENT_STATES, Kind
+from agentgauge.catalogue import Kind
 from agentgauge.recording.series import Child
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from agentgauge.catalogue import Family
     from agentgauge.recording.points import Labels
 
-__all__ = ["Cells", "expand_states"]
+__all__ = ["ABSENT", "Cells", "expand_states"]
+
+ABSENT = float("nan")
+"""Takes the series of a gauge or a state set away: this very object, not any other NaN."""
 
 
 class Cells:
@@ -33,7 +36,7 @@ class Cells:
         Args:
             family: What was observed.
             labels: The series, without a state set's own label.
-            values: What a gauge is set to, a counter grows by, or a histogram counts.
+            values: What a gauge is set to, a counter grows by, or a histogram counts; ``ABSENT`` for no series any more.
             limit: How many series the family may have; a gauge past it is left out, anything else goes to ``other``. None for
                 families whose labels no program makes up.
 
@@ -41,6 +44,9 @@ class Cells:
             False where the observation found no series of its own.
         """
         table: dict[Labels, Any] = (self.children if family.kind is Kind.HISTOGRAM else self.values).setdefault(family, {})
+        if values[-1] is ABSENT:
+            table.pop(labels, None)
+            return True
         is_admitted = limit is None or labels in table or len(table) < limit
         if not is_admitted:
             if family.kind in (Kind.GAUGE, Kind.STATE_SET):
@@ -65,5 +71,5 @@ def expand_states(family: Family, held: Iterable[tuple[Labels, float]]) -> list[
     return [
         ((*labels, (family.name, state)), float(index == held_index))
         for labels, held_index in held
-        for index, state in enumerate(AGENT_STATES)
+        for index, state in enumerate(family.states)
     ]

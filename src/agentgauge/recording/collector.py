@@ -47,6 +47,9 @@ class RecorderCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has a series."""
         recorder = self._recorder
+        for reporter in recorder.reporters:
+            with contain_internal_errors("report"):
+                reporter.report(recorder)
         with contain_internal_errors("drain"):
             self._cost.note()
             recorder.drain()

@@ -11,6 +11,7 @@ from agentgauge.recording.answer import Answer
 from agentgauge.recording.answers import Ended
 from agentgauge.recording.operation import Operation
 from agentgauge.recording.points import clean_label
+from agentgauge.recording.prompts import prompt_fingerprint
 from agentgauge.recording.providers import provider_name
 from agentgauge.recording.recorder import TARGET
 from agentgauge.recording.series import LM, LmName
@@ -34,9 +35,18 @@ def clean_lm_name(operation: str, provider: str, request_model: str, response_mo
 
 
 def count_answer(
-    recorder: Recorder, lm: LmName, record: Record | None, frame: Frame | None, answer: Answer, first_chunk_seconds: float | None
+    recorder: Recorder,
+    lm: LmName,
+    record: Record | None,
+    frame: Frame | None,
+    answer: Answer,
+    first_chunk_seconds: float | None,
+    prompt: int | None,
 ) -> None:
-    """Count what a call used, which has not ended yet; ``record`` goes to the series of the model that answered."""
+    """Count what a call used, which has not ended yet; ``record`` goes to the series of the model that answered.
+
+    ``prompt`` is the fingerprint of what was asked, where that is known and was answered.
+    """
     if frame is not None and frame.is_of_parent:
         return
     run = None if frame is None else frame.run
@@ -47,13 +57,13 @@ def count_answer(
     if run is not None:
         run.note_lm_call(answer.tokens)
     agent, agents = "" if frame is None else str(frame), () if run is None else run.agents
-    recorder.note_answer(Ended(lm, answer, agent, agents, first_chunk_seconds))
+    recorder.note_answer(Ended(lm, answer, agent, agents, first_chunk_seconds, prompt))
 
 
 class LmCall(Operation):
     """One call of a language model, of an embedding model or the like; see ``Operation``."""
 
-    __slots__ = ("_answer", "_first_chunk_seconds", "_lm")
+    __slots__ = ("_answer", "_first_chunk_seconds", "_lm", "_prompt")
 
     def __init__(self, recorder: Recorder, lm: LmName, *, instrumentor: str, **options: Any) -> None:
         """Begin it.
@@ -67,7 +77,17 @@ class LmCall(Operation):
         self._lm = clean_lm_name(*lm)
         self._answer: Answer | None = None
         self._first_chunk_seconds: float | None = None
+        self._prompt: int | None = None
         super().__init__(recorder, LM, self._lm, instrumentor=instrumentor, **options)
+
+    def note_prompt(self, prompt: Any) -> None:
+        """Note what is asked: all that tells one prompt from another, parameters included; it is not kept.
+
+        Args:
+            prompt: Plain data; of anything else it is not told whether it was asked before.
+        """
+        if not self.is_suppressed:
+            self._prompt = prompt_fingerprint(prompt)
 
     def note_first_chunk(self, seconds: float | None = None) -> None:
         """Note that the first chunk of a stream came, now or so many seconds after the beginning; later ones are passed over."""
@@ -89,7 +109,8 @@ class LmCall(Operation):
             return
         try:
             answer = self._answer or _NOTHING_TOLD
-            count_answer(self._recorder, self._lm, self._record, self.frame, answer, self._first_chunk_seconds)
+            prompt = self._prompt if error is None and failure is None else None
+            count_answer(self._recorder, self._lm, self._record, self.frame, answer, self._first_chunk_seconds, prompt)
             if self.is_recording:
                 self.set_attributes(self._answer_attributes(answer))
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not reach the host

@@ -15,9 +15,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
+from agentgauge.catalogue import reliability
 from agentgauge.recording.admission import Admission
 from agentgauge.recording.answers import Answers
 from agentgauge.recording.cells import Cells
+from agentgauge.recording.members import Members
 from agentgauge.recording.points import Exemplar, HistogramPoint
 from agentgauge.recording.series import CallSeries, SeriesKind
 from agentgauge.recording.spendings import Spendings
@@ -52,6 +54,13 @@ _SERIES_A_NAME = {
     catalogue.TOKENS: len(catalogue.TOKEN_TYPES),
     catalogue.SUBTREE_TOKENS: 2,
     catalogue.CLIENT_TOKEN_USAGE: 2,
+    reliability.BREAKER_CALLS: len(reliability.BREAKER_CALL_KINDS),
+    reliability.BREAKER_SLOW_CALLS: 2,
+    reliability.BREAKER_BUFFERED: 2,
+    reliability.BREAKER_TRANSITIONS: len(reliability.BREAKER_STATES),
+    **dict.fromkeys((reliability.HEALTH_CHECKS, reliability.HEALTH_TRANSITIONS), len(reliability.HEALTH_STATUSES)),
+    reliability.RECOVERY_ATTEMPTS: 2 * len(reliability.RECOVERY_OUTCOMES),  # of two actions, mostly
+    reliability.TASKS_SHED: len(reliability.SHED_REASONS),
     **dict.fromkeys((catalogue.HANDOFFS, catalogue.WASTED_TOKENS, catalogue.WASTED_TIME), len(catalogue.Outcome)),
 }
 
@@ -69,6 +78,13 @@ class Dependent(Protocol):
         """Keep nothing of the recorder's any more."""
 
 
+class Reporter(Protocol):
+    """Something that keeps counts of its own, and states them when somebody reads."""
+
+    def report(self, recorder: Recorder) -> None:
+        """Observe what is new, by ``recorder.observe``; must neither wait nor raise."""
+
+
 class Recorder:
     """Records calls at the price of one list and one append, and folds them into series when somebody drains.
 
@@ -83,7 +99,8 @@ class Recorder:
             wall_clock: Unix time in seconds, asked once: start times are shown with one fixed offset.
         """
         self.series_limit = 1000
-        self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
+        self.dependents: Members[Dependent] = Members()
+        self.reporters: Members[Reporter] = Members()
         self.spendings = Spendings()
         self.answers = Answers()
         self.buffer = Buffer()
@@ -124,7 +141,7 @@ class Recorder:
         self.counted_by_run: set[tuple[Family, str]] = set()  # agents that have made such calls
         for kind in SeriesKind:
             self.observe(catalogue.SERIES_OVERFLOWED, (("kind", kind.value),), 0)
-        for dependent in list(self.dependents):
+        for dependent in self.dependents:
             dependent.forget()
 
     # --- what is no call ---------------------------------------------------------------------------------------------------

@@ -14,18 +14,13 @@ __all__ = [
     "AN_EXAMPLE",
     "as_seconds",
     "as_threshold",
-    "require_clock",
-    "require_count",
     "require_labels",
     "require_metric",
     "require_names",
-    "require_seconds",
     "require_threshold",
 ]
 
 AN_EXAMPLE = "Threshold('system_memory_utilization_ratio', 0.9)"
-
-_LONGEST_SECONDS = 86_400.0
 
 
 def require_names(name: str, value: object) -> tuple[str, ...] | None:
@@ -35,14 +30,6 @@ def require_names(name: str, value: object) -> tuple[str, ...] | None:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{name}={value!r}: give a tuple of names, such as ('host', 'process')")
     return tuple(value)
-
-
-def require_clock(name: str, value: object) -> None:
-    """Refuse what tells no time."""
-    if not callable(value):
-        raise ConfigurationError(
-            f"{name}={value!r}: give a function that returns seconds, such as time.monotonic, or leave it out"
-        )
 
 
 def require_metric(value: object) -> str:
@@ -90,17 +77,3 @@ def as_seconds(duration: object) -> float:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
         raise ConfigurationError(f"duration={duration!r}: give a positive number of seconds, or a timedelta")
     return float(seconds)
-
-
-def require_seconds(name: str, value: object) -> None:
-    """Refuse what is no interval."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _LONGEST_SECONDS:
-        raise ConfigurationError(
-            f"{name}={value!r}: give a number of seconds above 0 and up to {_LONGEST_SECONDS:.0f}, such as 15"
-        )
-
-
-def require_count(name: str, value: object) -> None:
-    """Refuse what is no number of things."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(f"{name}={value!r}: give a whole number from 1 on, such as 1000")

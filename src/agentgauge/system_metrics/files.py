@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
-import os
 import re
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -18,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.errors import ConfigurationError
+from agentgauge.files import write_whole
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from agentgauge.system_metrics.readings import MetricPoint
@@ -76,42 +75,6 @@ def to_csv(points: Iterable[MetricPoint]) -> str:
         labels = json.dumps(dict(point.labels), sort_keys=True)
         lines.writerow((repr(point.timestamp), time, point.metric, labels, _text_of(point.value), point.unit))
     return text.getvalue()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whoever reads it meanwhile and whatever ends the program.
-
-    A link stays, and the file that it leads to is written; a file that is there keeps its permissions.
-
-    Raises:
-        OSError: It cannot be written; what was there before is unchanged.
-    """
-    mode, file_path = _mode_of(path), Path(os.path.realpath(path))
-    beside = file_path.with_name(f".{secrets.token_hex(8)}.part")  # not longer than any name may be
-
-    def open_private(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666 if mode is None else 0o600)  # who may not read the file may not read this one either
-
-    try:
-        with open(beside, "x", encoding="utf-8", newline="", opener=open_private) as file:
-            if mode is not None:
-                beside.chmod(stat.S_IMODE(mode))
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(file_path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if error.errno is None:
-            raise
-        # it would name a file that nobody gave
-        is_homeless = isinstance(error, FileNotFoundError) and not file_path.parent.exists()
-        what = f"there is no folder {str(file_path.parent)!r} to write into" if is_homeless else error.strerror
-        raise OSError(error.errno, what, str(path)) from None
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError
 from agentgauge.notification import Notifier
+from agentgauge.requirements import require_clock, require_count, require_seconds
 from agentgauge.system_metrics import breaches, checks
 from agentgauge.system_metrics.collecting import Collection, Collectors, begin_in_thread, is_in_coroutine, make_event
 from agentgauge.system_metrics.files import choose_file, to_csv, to_json, write_whole
@@ -81,13 +82,13 @@ class SystemMetricsManager:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         names = checks.require_names("collectors", collectors)
-        checks.require_seconds("history_seconds", history_seconds)
-        checks.require_count("history_points", history_points)
-        checks.require_count("series_limit", series_limit)
+        require_seconds("history_seconds", history_seconds)
+        require_count("history_points", history_points)
+        require_count("series_limit", series_limit)
         if registry is not None and not isinstance(registry, CollectorRegistry):
             raise ConfigurationError(f"registry={registry!r}: give a CollectorRegistry of prometheus_client, or leave it out")
-        checks.require_clock("clock", clock)
-        checks.require_clock("wall_clock", wall_clock)
+        require_clock("clock", clock)
+        require_clock("wall_clock", wall_clock)
         limits = (
             DEFAULT_THRESHOLDS if thresholds is None else require_list("thresholds", thresholds, Threshold, checks.AN_EXAMPLE)
         )
@@ -134,7 +135,7 @@ class SystemMetricsManager:
         """Read a collector no more; what it read stays in the history, and alerts on it end for want of readings.
 
         Args:
-            name: As it was added; ``host``, ``process`` and the other ones of the machine can be removed, too.
+            name: As it was added; those of the machine, such as ``host``, can be removed, too.
 
         Raises:
             ConfigurationError: There is none of that name.
@@ -172,9 +173,8 @@ class SystemMetricsManager:
         """Tell ``handler`` once when an alert starts, changes its severity and ends; from now on.
 
         Args:
-            handler: A function, or coroutine function, of one ``Notification``. Functions run in a thread of their own,
-                coroutines on the loop that ``start_collection()`` was awaited on. One that raises, or takes longer than
-                ``handler_timeout_seconds``, costs no other and is counted: see ``PerformanceSummary.handlers``.
+            handler: Takes one ``Notification``: a function or destination in a thread of its own, a coroutine function on the
+                loop of ``start_collection()``. One that fails costs no other: see ``PerformanceSummary.handlers``.
 
         Raises:
             ConfigurationError: It cannot be called with one argument.
@@ -199,7 +199,7 @@ class SystemMetricsManager:
         Raises:
             ConfigurationError: The interval is no positive number of seconds, or another one runs already.
         """
-        checks.require_seconds("interval_seconds", interval_seconds)
+        require_seconds("interval_seconds", interval_seconds)
         if is_disabled():
             return
         has_begun, on_first = make_event()

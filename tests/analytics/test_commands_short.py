@@ -1,0 +1,267 @@
+"""A report begins with what it comes to, people see rows that say something, and every line to paste works."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+from argparse import Namespace
+
+import pytest
+from rich.console import Console
+
+from agentgauge import cli
+from agentgauge.analytics.commands.short import in_short
+from agentgauge.analytics.history import History
+from agentgauge.analytics.report.document import Chart, Column, Document, Finding, Section, Series, Severity, Table, Unit
+from agentgauge.analytics.report.html_page import as_html
+from agentgauge.analytics.report.json_text import as_json
+from agentgauge.analytics.report.markdown import as_markdown
+from agentgauge.analytics.report.numbers import left_out
+from agentgauge.analytics.report.terminal import show
+from agentgauge.analytics.report.text import as_text
+
+BEGIN = 1_764_000_000
+STEPS = 240
+WINDOW = (f"--since={BEGIN}", f"--until={BEGIN + 60 * STEPS}")
+PROMISE = ("--objective", "writer/draft=99%")
+BOUNDS = (("0.1", 0), ("1", 1), ("+Inf", 1))
+
+
+def in_a_terminal(document):
+    console = Console(file=io.StringIO(), width=100)
+    show(document, console)
+    return console.file.getvalue()
+
+
+class Program:
+    """Two agents of a history; the writer fails from some minute on, and its tasks are within runs and a workflow."""
+
+    def __init__(self, path, capsys):
+        self.path, self.capsys = path, capsys
+
+    def write(self, *, fails_from=STEPS, agents=("researcher", "writer"), memory=None, earlier=0):
+        times = [float(BEGIN + 60 * at) for at in range(STEPS + 1)]
+        with History(self.path, clock=lambda: times[-1]) as history:
+            history.write_points("agentgauge_build_info", {}, times, [1.0] * len(times))
+            if memory is not None:
+                history.write_points("process_resident_memory_bytes", {}, times, [memory(at) for at in range(len(times))])
+            for agent in agents:
+                failed = [
+                    5.0 * max(0, at - fails_from) + earlier * (at > 60) if agent == "writer" else 0.0 for at in range(len(times))
+                ]
+                ended = [10.0 * at - bad for at, bad in enumerate(failed)]
+                labels = {"gen_ai_agent_name": agent, "agent_task": "draft"}
+                for outcome, counts in (("success", ended), ("error", failed)):
+                    self._observe(history, "agent_task_duration_seconds", {**labels, "outcome": outcome}, times, counts)
+                run = {"gen_ai_agent_name": agent}
+                self._observe(history, "gen_ai_invoke_agent_duration_seconds", run, times, [8.0 * at for at in range(len(times))])
+            workflow = {"gen_ai_workflow_name": "answer"}
+            self._observe(
+                history, "gen_ai_invoke_workflow_duration_seconds", workflow, times, [4.0 * at for at in range(len(times))]
+            )
+        return self
+
+    @staticmethod
+    def _observe(history, family, labels, times, counts):
+        history.write_points(f"{family}_count", labels, times, counts)
+        history.write_points(f"{family}_sum", labels, times, [0.5 * count for count in counts])
+        for bound, share in BOUNDS:
+            history.write_points(f"{family}_bucket", {**labels, "le": bound}, times, [share * count for count in counts])
+
+    def ask(self, *words, expected=0):
+        assert cli.main([words[0], "--source", str(self.path), *WINDOW, *words[1:]]) == expected
+        return self.capsys.readouterr()
+
+    def paste(self, line):
+        """Run a line as a shell would; return what it answers."""
+        name, *words = shlex.split(line)
+        assert name == "agentgauge"
+        assert cli.main(words) == 0
+        return self.capsys.readouterr().out
+
+
+@pytest.fixture
+def program(tmp_path, capsys):
+    return Program(tmp_path / "my agents.db", capsys)
+
+
+def test_a_report_begins_with_the_worst_of_all_sections_each_with_a_line_that_works_when_pasted(program):
+    program.write(fails_from=200)
+    asked = ("report", *PROMISE, "--section", "overview", "--section", "slo", "--section", "trends")
+    text = program.ask(*asked).out
+    short = text.partition("In short\n")[2].partition("\nOverview\n")[0]
+    assert text.index("In short\n") < text.index("Overview\n") < text.index("Objectives\n")
+    assert "  critical writer, draft missed its objective: 91.7 % good, promised 99 %\n" in short
+    assert "What could not be judged" not in short
+    found = json.loads(program.ask(*asked, "--json").out)["sections"]["short"]["findings"]
+    assert [one["severity"] for one in found] == ["critical", *["warning"] * (len(found) - 1)]
+    assert len(found) > 1
+    for one in (found[0], found[1]):
+        assert f"\n{' ' * 11}{one['command']}\n" in short + "\n"
+        assert f"\n{'Explanation' if one is found[0] else 'Trends'}\n" in program.paste(one["command"])
+    assert "200 of 2,400 calls were bad" in found[0]["evidence"]
+
+
+def test_all_is_well_is_said_only_where_everything_could_be_judged(program):
+    program.write()
+    sections = ("--section", "overview", "--section", "slo", "--section", "trends")
+    kept = program.ask("report", *sections, "--objective", "writer/draft=99%").out
+    assert "All is well:" in kept.partition("\nOverview\n")[0]
+    without = program.ask("report", *sections).out.partition("\nOverview\n")[0]
+    assert "All is well" not in without
+    assert "could not be judged, or only in part: Objectives." in " ".join(without.split())
+
+
+def test_a_missed_objective_names_the_command_that_explains_its_worst_incident(program):
+    program.write(fails_from=200, earlier=8)
+    (finding,) = json.loads(program.ask("slo", *PROMISE, "--json").out)["sections"]["slo"]["findings"]
+    assert finding["fix"] == "see what moved with its worst incident"
+    assert finding["command"].startswith("agentgauge explain ")
+    assert f"--since {BEGIN} --until {BEGIN + 60 * STEPS} --window 2025-11-24T19:2" in finding["command"]  # and not 17:00
+    assert "Explanation" in program.paste(finding["command"])
+
+
+def test_what_only_says_again_what_another_section_found_is_told_once(program):
+    rose = Finding(Severity.WARNING, "memory rose")
+    again = Finding(Severity.WARNING, "memory changed for good", "memory rose")
+    sections = (Section("anomalies", "Anomalies", findings=(again,)), Section("trends", "Trends", findings=(rose,)))
+    grid = Namespace(count=1, step_seconds=1.0)
+    short = in_short(Namespace(source=Namespace(name="h.db"), options=Namespace(), grid=grid), sections)
+    assert [one.title for one in short.findings] == ["memory rose"]
+    assert short.sentences == ("1 thing needs a look.",)
+
+
+def test_a_line_to_paste_asks_for_the_same_objectives(program):
+    program.write(fails_from=239)
+    asked = ("report", *PROMISE, "--objective", "researcher/draft=99%,10ms", "--section", "overview", "--section", "slo")
+    commands = [one["command"] for one in json.loads(program.ask(*asked, "--json").out)["sections"]["short"]["findings"]]
+    (said,) = {program.paste(command) for command in commands}
+    assert "researcher, draft: whether calls ended within 10 ms is not known" in said
+
+
+def test_a_report_of_one_agent_has_no_other_and_an_unknown_one_is_told_who_there_is(program):
+    program.write(fails_from=200)
+    one, sections = ("--measure", "task_rate"), ("--section", "overview", "--section", "slo")
+    for command in (("report", *sections, *PROMISE), ("trends", *one), ("anomalies", *one), ("slo", *PROMISE), ("recommend",)):
+        told = program.ask(*command, "--agent", "writer", "--json").out
+        assert "researcher" not in told
+        assert json.loads(told)["facts"]["agent"] == "writer"
+    assert "agentgauge explain --source" in program.ask("report", *sections, *PROMISE, "--agent", "writer").out
+    said = program.ask("trends", "--agent", "nobody", expected=2).err
+    assert "there is researcher, writer" in said
+    assert "did you mean writer?" in program.ask("trends", "--agent", "writr", expected=2).err
+
+
+def test_what_users_asked_for_is_counted_before_what_it_took(program):
+    program.write()
+    first, second = json.loads(program.ask("report", "--section", "overview", "--json").out)["sections"]["overview"]["sentences"]
+    assert first == "The workflow answer ran 960 times."
+    assert second.startswith("2 agents ran 3,840 times and ended 4,800 tasks, 0 of them badly")
+
+
+def test_a_forecast_shows_what_moves_and_all_of_it_where_that_is_asked_for(program):
+    program.write(memory=lambda at: 1e8 + 1e6 * ((at * 7919) % 13))
+    told = ("forecast", "--horizon", "10m")
+    text = program.ask(*told).out
+    assert "No change is to be seen of" in text
+    assert "memory of the process " not in text.partition("Memory of the process\n")[0]
+    assert "memory of the process " in program.ask(*told, "--all").out.partition("Memory of the process\n")[0]
+    rows = json.loads(program.ask(*told, "--json").out)["sections"]["forecast"]["tables"]["forecasts"]["rows"]
+    assert "process_memory" in {row["measure"] for row in rows}
+    assert "holt" not in program.ask(*told, "--all").out
+
+
+@pytest.mark.parametrize("written", [as_text, as_markdown, as_html, in_a_terminal])
+def test_people_see_the_first_rows_of_a_long_table_and_how_many_there_are(written):
+    table = Table("agents", "", (Column("of", "of"),), tuple((f"agent{number:02}",) for number in range(25)))
+    document = Document("report", "Report", (), (Section("all", "All", tables=(table,)),))
+    told = written(document)
+    assert "agent19" in told
+    assert "agent20" not in told
+    assert "and 5 more: --all shows them, --json has them" in told
+    every = written(document.with_all_rows())
+    assert "agent24" in every
+    assert "--all shows" not in every
+    assert len(json.loads(as_json(document))["sections"]["all"]["tables"]["agents"]["rows"]) == 25
+    findings = tuple(Finding(Severity.INFO, f"finding{number:02}") for number in range(22))
+    listed = Document("report", "Report", (), (Section("all", "All", findings=findings),))
+    assert "finding19" in written(listed)
+    assert "finding20" not in written(listed)
+    assert "and 2 more: --all shows them" in written(listed)
+    assert "finding21" in written(listed.with_all_rows())
+    assert left_out(Table("few", "", (Column("of", "of"),), (("one",),))) == ""
+
+
+def test_one_value_is_no_course():
+    def chart(*values):
+        times = tuple(float(at) for at in range(len(values)))
+        return Chart("one", "One", Unit.NUMBER, times, (Series("of", values),))
+
+    assert not chart(1.0).has_course
+    assert not chart(float("nan"), 1.0, float("inf")).has_course
+    assert chart(1.0, 1.0).has_course
+
+
+def test_a_chart_of_one_value_is_left_out_of_an_answer(program):
+    program.write(memory=lambda at: 1e8)
+    charts = json.loads(program.ask("report", "--section", "overview", "--step", "2h", "--json").out)
+    assert charts["sections"]["overview"]["charts"] == {}
+
+
+def test_a_name_that_people_read_in_words_stays_a_name_in_a_title_of_what_a_program_recorded(program):
+    with History(program.write().path) as history:
+        times = [float(BEGIN + 60 * at) for at in range(60)]
+        history.write_points("operation.draft.duration_ms", {"analytics": "store"}, times, [float(at) for at in range(60)])
+    text = program.ask("report", "--section", "recorded").out
+    assert "\noperation.draft.duration_ms\n" in text
+    assert "Operation.draft" not in text
+
+
+# --- what is advised --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("report --section overview", "--since 2030-01-01T00:00:00Z --until 2030-01-02T00:00:00Z"),
+        ("explain", "--window 2030-01-01T00:00:00Z/2030-01-02T00:00:00Z"),
+        ("compare --after 1764010000/1764014000", "--before 2030-01-01T00:00:00Z/2030-01-02T00:00:00Z"),
+        ("compare --before 1764000000/1764004000", "--after 2030-01-01T00:00:00Z/2030-01-02T00:00:00Z"),
+    ],
+)
+def test_a_window_that_is_proposed_can_be_asked_about(asked, program):
+    program.write(fails_from=200)
+    command, wrong = map(str.split, asked)
+    said = program.ask(*command, *wrong, expected=2).err
+    advised = said.partition(": try ")[2].split()
+    assert advised[0] == wrong[0]
+    program.ask(*command, *advised)
+
+
+@pytest.mark.parametrize(
+    ("asked", "advised"),
+    [
+        ("forecast --horizon 30d --measure task_rate", r"give (--horizon \w+) or"),
+        ("slo", r"here with (--objective '[^']+')"),
+    ],
+)
+def test_an_option_that_is_proposed_works_in_its_place(asked, advised, program):
+    program.write()
+    command, *options = asked.split()
+    shown = program.ask(command, *options, expected=2)
+    found = re.search(advised, " ".join((shown.out + shown.err).split()))
+    program.ask(command, *shlex.split(found[1]), *options[2:])
+
+
+@pytest.mark.parametrize("wrong", ["5h-3h", "abc", "5h/abc", "2026-01-01T00:00:00/now"])
+def test_what_is_no_window_is_told_the_form_of_one(wrong, program):
+    program.write()
+    for words in (("explain", "--window", wrong), ("compare", "--before", wrong, "--after", "1h/now")):
+        assert "a window is FROM/TO, such as 5h/3h" in program.ask(*words, expected=2).err
+
+
+def test_an_alert_that_is_not_there_is_said_without_a_number_of_the_system(program):
+    said = program.write().ask("explain", "--alert", "nosuch.json", expected=2).err
+    assert "--alert 'nosuch.json' cannot be read: No such file or directory" in said

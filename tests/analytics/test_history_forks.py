@@ -1,0 +1,144 @@
+"""Forks and histories: they wait for SQLite alone, not for what hangs, and a child closes nothing of its parent's."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from agentgauge.analytics.frames import Grid
+from agentgauge.analytics.history import History, forks
+from agentgauge.analytics.history.reading import Plan
+
+START = 1_700_000_000.0
+
+
+def is_free(lock):
+    """Tell whether another thread could take a lock."""
+    taken = []
+
+    def take():
+        if lock.acquire(timeout=0):
+            taken.append(lock)
+            lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return bool(taken)
+
+
+@pytest.fixture
+def history(tmp_path):
+    with History(tmp_path / "h", clock=lambda: START) as history:
+        history.write(START, [("depth", (), 1.0)])
+        yield history
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Let no history of another test be there."""
+    monkeypatch.setattr(forks, "_watched", {})
+
+
+@pytest.mark.usefixtures("alone")
+def test_nobody_writes_or_asks_while_a_process_is_forked(history):
+    forks.watch(history)
+    forks._before()
+    assert not any(map(is_free, history.locks))
+    forks._after_in_parent()
+    assert all(map(is_free, history.locks))
+
+
+class Lock:
+    """Notes for how long it was waited for."""
+
+    def __init__(self):
+        self.is_free, self.waits = False, []
+
+    def acquire(self, timeout):
+        self.waits.append(timeout)
+        return self.is_free
+
+    def release(self):
+        pass
+
+
+class Locked:
+    def __init__(self, *locks):
+        self.locks = locks
+
+
+def fork():
+    forks._before()
+    forks._after_in_parent()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_fork_that_waited_in_vain_is_the_last_that_waits_until_one_finds_the_lock_free():
+    hangs, well = Lock(), Lock()
+    well.is_free = True
+    locked = Locked(hangs, well)
+    forks.watch(locked)
+    fork()
+    assert hangs.waits[0] > 0
+    fork()
+    fork()
+    assert hangs.waits[1:] == [0.0, 0.0]
+    assert all(wait > 0 for wait in well.waits[1:])  # it is none of those that hang
+    hangs.is_free = True
+    fork()
+    hangs.is_free = False
+    fork()
+    assert [wait > 0 for wait in hangs.waits] == [True, False, False, False, True]
+
+
+def test_a_fork_need_not_wait_for_an_analysis_but_for_what_sqlite_does(history, monkeypatch):
+    seen = []
+    fold = Plan.fold
+
+    def look(plan, series):
+        seen.append(all(map(is_free, history.locks)))
+        return fold(plan, series)
+
+    monkeypatch.setattr(Plan, "fold", look)
+    (frame,) = history.frames("depth", Grid(START, 15.0, 1))
+    assert (list(frame.values), seen) == ([1.0], [True])
+
+
+def test_threads_ask_one_after_the_other_each_as_of_one_moment(history, monkeypatch):
+    begins, goes_on, ended = threading.Event(), threading.Event(), []
+    fold = Plan.fold
+
+    def wait(plan, series):
+        begins.set()
+        assert goes_on.wait(60)
+        return fold(plan, series)
+
+    monkeypatch.setattr(Plan, "fold", wait)
+    threads = [threading.Thread(target=lambda: ended.append(history.frames("depth", Grid(START, 15.0, 1))))]
+    threads[0].start()
+    assert begins.wait(60)
+    threads.append(threading.Thread(target=lambda: ended.append(history.last_sweep())))
+    threads[1].start()
+    history.write(START + 15, [("depth", (), 2.0)])
+    assert ended == []
+    goes_on.set()
+    for thread in threads:
+        thread.join()
+    assert ended[1] == START + 15
+
+
+def test_a_child_keeps_the_connections_of_its_parent_open_and_uses_none(history):
+    history.last_sweep()  # so that there is one that reads, too
+    child = os.fork()
+    if not child:
+        is_right = False
+        try:
+            is_right = len(forks._abandoned) >= 2 and all(one.total_changes >= 0 for one in forks._abandoned)  # or it raises
+        finally:
+            os._exit(not is_right)
+    assert os.waitpid(child, 0)[1] == 0
+    history.write(START + 15, [("depth", (), 2.0)])
+    assert history.last_sweep() == START + 15

@@ -1,0 +1,132 @@
+"""What was recorded goes to the history when the program ends, and a disk that hangs does not keep it from ending."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from agentgauge.analytics.base import BaseAnalytics
+from agentgauge.analytics.history import History
+from made_store import MadeStore
+
+PATIENCE_SECONDS = 60.0
+
+# The writer's own connection hangs within SQLite, with all that SQLite holds then: as it does where a disk never answers.
+HANGING = """
+import sys, threading
+import agentgauge
+from agentgauge.analytics import sampler
+from agentgauge.analytics.base import BaseAnalytics
+from agentgauge.analytics.history import History
+
+table, is_own = sys.argv[2], sys.argv[3] == "own"
+hangs = threading.Event()
+
+def hang():
+    hangs.set()
+    threading.Event().wait()
+
+if is_own:
+    agentgauge.start(port=0, collectors=(), history_file=sys.argv[1], history_interval_seconds=1)
+    history = next(iter(sampler._running)).store
+else:
+    history = History(sys.argv[1])
+connection = history._writer._connection
+connection.create_function("hang", 0, hang)
+connection.execute(f"CREATE TEMP TRIGGER disk BEFORE INSERT ON {table} BEGIN SELECT hang(); END")
+analytics = [BaseAnalytics(str(number), history=None if is_own else history, write_interval_seconds=0.01) for number in range(90)]
+for one in analytics:
+    one.record_metric("depth", 1.0)
+hangs.wait()
+print("hangs")
+"""
+
+
+def run(program, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,  # less than a second for each of the ninety
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("table", "whose"), [("point", "given"), ("part", "own")])
+def test_a_disk_that_hangs_keeps_no_program_from_its_end(tmp_path, table, whose):
+    ended = run(HANGING, tmp_path / "h", table, whose)
+    assert (ended.returncode, ended.stdout) == (0, "hangs\n")
+    if whose == "own":
+        assert ended.stderr == f"the history {tmp_path / 'h'} hangs: its last sweeps may not be on disk\n"
+    else:
+        assert ended.stderr == ""
+
+
+NO_THREADS = """
+import sys, threading
+from agentgauge.analytics.base import BaseAnalytics
+from agentgauge.analytics.history import History
+
+class Hanging(History):
+    def write_points(self, *points):
+        threading.Event().wait()
+
+started = threading.Thread.start
+
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refuse
+history = (Hanging if sys.argv[2] == "hangs" else History)(sys.argv[1])
+analytics = BaseAnalytics(history=history)
+analytics.record_metric("depth", 1.0)
+if sys.argv[2] == "passes":
+    threading.Thread.start = started
+"""
+
+
+def test_where_no_thread_could_be_started_the_points_are_written_at_the_end_if_one_can_be_then(tmp_path):
+    assert run(NO_THREADS, tmp_path / "h", "passes").returncode == 0
+    with History(tmp_path / "h", is_read_only=True) as history:
+        assert history.metrics() == ["depth"]
+
+
+def test_where_no_thread_can_be_started_a_disk_that_hangs_is_not_written_to_at_the_end(tmp_path):
+    assert run(NO_THREADS, tmp_path / "h", "hangs").returncode == 0
+
+
+CLOSES = """
+import atexit, sys
+from agentgauge.analytics.base import BaseAnalytics
+from agentgauge.analytics.history import History
+
+early = BaseAnalytics(history=History(sys.argv[1] + ".early"))
+early.record_metric("depth", 1.0)
+history = History(sys.argv[1])
+atexit.register(history.close)
+late = BaseAnalytics(history=history)
+late.record_metric("depth", 1.0)
+"""
+
+
+def test_a_history_that_the_program_closes_at_its_end_has_the_points_before(tmp_path):
+    ended = run(CLOSES, tmp_path / "h")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for name in ("h", "h.early"):
+        with History(tmp_path / name, is_read_only=True) as history:
+            assert history.metrics() == ["depth"]
+
+
+def test_the_thread_ends_with_the_object_however_long_it_was_to_wait():
+    before = set(threading.enumerate())
+    analytics = BaseAnalytics(history=MadeStore(), write_interval_seconds=3600)
+    analytics.record_metric("depth", 1.0)
+    [thread] = [one for one in set(threading.enumerate()) - before if one.name == "agentgauge-analytics"]
+    del analytics
+    gc.collect()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
