@@ -14,9 +14,10 @@ import agentgauge
 from agentgauge import ConfigurationError
 from agentgauge.analytics.measures import MEASURES
 from agentgauge.analytics.watch import AnalysisWatch
-from agentgauge.catalogue.analytics import ANALYSIS_INTERVAL
+from agentgauge.catalogue.analytics import ANALYSIS_INTERVAL, MOST_MEASURES
 from agentgauge.config import Config
 from agentgauge.errors import SourceError, contained_errors
+from agentgauge.recording.default import default_recorder
 from agentgauge.testing import FakeClock, isolated
 from made_source import MadeSource
 
@@ -72,6 +73,14 @@ def test_who_looks_at_more_measures_is_as_seldom_wrong_and_is_told_less_of_each(
         _watch(_source(16.0, 16.0), measures=measures).look()
         scores.append(_values(isolation, "agentgauge_anomaly_score")["tasks_in_progress,r,t"])
     assert scores[0] > 1.1 * scores[1]
+
+
+def test_every_name_has_room_for_a_score_of_each_measure(isolation, monkeypatch):
+    monkeypatch.setattr(default_recorder(), "series_limit", 1)
+    _watch(_source()).look()
+    assert len(_values(isolation, "agentgauge_anomaly_score")) > 2
+    assert "agentgauge_anomaly_score" not in _values(isolation, "agentgauge_series_overflowed_total")
+    assert len(MEASURES) <= MOST_MEASURES
 
 
 def test_a_look_states_what_will_be_needed_not_rounded_so_that_instances_add_up(isolation):

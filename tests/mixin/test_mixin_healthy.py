@@ -23,7 +23,8 @@ def test_agents_that_do_well_fire_nothing_but_the_watchdog(healthy, minute):
 
 def test_whoever_presses_on_the_machine_it_is_not_the_healthy_program(healthy):
     cores = f'rate(process_cpu_seconds_total{{job="{JOB}"}}[{SECONDS:.0f}s])'
-    assert healthy.stack.query(f"{cores} < 0.1"), healthy.stack.query(cores)
+    # twelve times as many sweeps and looks as by default take most of it
+    assert healthy.stack.query(f"{cores} < 0.5"), healthy.stack.query(cores)
 
 
 def test_every_alert_was_evaluated_from_data_that_it_wants(healthy):

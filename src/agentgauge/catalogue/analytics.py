@@ -32,6 +32,8 @@ HISTORY_LAST_WRITE = Family(
 # --- what the program finds in it -----------------------------------------------------------------------------------------
 
 MEASURE = "measure"
+MOST_MEASURES = 64
+"""So many series a name may have in the family of scores."""
 ANOMALY_SCORE = Family(
     "agentgauge_anomaly_score",
     Kind.GAUGE,

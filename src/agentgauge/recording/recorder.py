@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgauge import catalogue
-from agentgauge.catalogue import reliability
+from agentgauge.catalogue import analytics, reliability
 from agentgauge.recording.admission import Admission
 from agentgauge.recording.answers import Answers
 from agentgauge.recording.cells import Cells
@@ -62,6 +62,7 @@ _SERIES_A_NAME = {
     reliability.RECOVERY_ATTEMPTS: 2 * len(reliability.RECOVERY_OUTCOMES),  # of two actions, mostly
     reliability.TASKS_SHED: len(reliability.SHED_REASONS),
     **dict.fromkeys((catalogue.HANDOFFS, catalogue.WASTED_TOKENS, catalogue.WASTED_TIME), len(catalogue.Outcome)),
+    analytics.ANOMALY_SCORE: analytics.MOST_MEASURES,
 }
 
 
