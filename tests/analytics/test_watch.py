@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import agentgauge
 from agentgauge import ConfigurationError
 from agentgauge.analytics.measures import MEASURES
+from agentgauge.analytics.own_history import OwnHistory
 from agentgauge.analytics.watch import AnalysisWatch
 from agentgauge.catalogue.analytics import ANALYSIS_INTERVAL, MOST_MEASURES
 from agentgauge.config import Config
@@ -122,11 +124,47 @@ def test_traffic_that_has_ceased_is_stated_where_too_little_else_is_known(isolat
     assert _values(isolation, "agentgauge_anomaly_score")["task_rate,r,t"] > 1
 
 
-def test_a_history_that_is_not_written_any_more_is_no_silence(isolation):
+def test_a_history_that_is_not_written_just_now_is_no_silence(isolation):
     source = _young(600, every=60.0)
-    AnalysisWatch(lambda: nullcontext(source), clock=FakeClock(NOW + 30 * MINUTE)).look()
+    AnalysisWatch(lambda: nullcontext(source), clock=FakeClock(NOW + 4 * MINUTE)).look()
     assert _values(isolation, "agentgauge_anomaly_score")["task_rate,r,t"] < 1
-    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {"": NOW + 30 * MINUTE}
+    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {"": NOW + 4 * MINUTE}
+
+
+@pytest.mark.parametrize("is_another_programs", [False, True])
+def test_nothing_is_stated_of_a_history_that_says_nothing_of_now(isolation, is_another_programs):
+    clock, opened = FakeClock(NOW), [nullcontext(_young(600, every=60.0))]
+    watch = AnalysisWatch(lambda: opened[0], clock=clock)
+    watch.look()
+    assert _values(isolation, "agentgauge_anomaly_score")
+    if is_another_programs:
+        opened[0] = None
+        clock.advance(MINUTE)
+    else:
+        clock.advance(6 * MINUTE)
+    watch.look()
+    for name in ("anomaly_score", "analysis_signals", "analysis_duration_seconds"):
+        assert _values(isolation, f"agentgauge_{name}") == {}
+    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {"": NOW}
+    assert _values(isolation, "agentgauge_analysis_interval_seconds") == {"": MINUTE}
+
+
+def test_looks_become_rarer_where_they_would_take_too_much_of_a_core(isolation, monkeypatch):
+    spent = iter([1.0, 4.0, 10.0, 10.5])
+    clock = SimpleNamespace(monotonic=time.monotonic, thread_time=lambda: next(spent))
+    monkeypatch.setattr("agentgauge.analytics.watch.time", clock)
+    watch, waited = _watch(_source()), []
+
+    class Wake:
+        def get(self, timeout: float) -> None:
+            waited.append(timeout)
+            watch._is_stopping = len(waited) == 2
+
+    watch._wake = Wake()
+    watch._run()
+    assert waited == [3.0 / 0.02, MINUTE]  # 150 s for a look of 3 s; one of half a second is allowed each minute
+    assert _values(isolation, "agentgauge_analysis_interval_seconds") == {"": MINUTE}
+    watch.stop()
 
 
 def test_a_clock_that_went_back_before_the_history_began_is_no_fault(isolation):
@@ -225,7 +263,7 @@ def test_a_forked_child_leaves_the_watch_of_its_parent_alone(isolation):
     assert _values(isolation, "agentgauge_anomaly_score")
 
 
-@pytest.mark.parametrize("setting", ["interval_seconds", "horizon_seconds", "concurrency_per_replica"])
+@pytest.mark.parametrize("setting", ["interval_seconds", "horizon_seconds", "concurrency_per_replica", "cpu_share"])
 def test_a_setting_that_cannot_work_is_refused(setting):
     with pytest.raises(ConfigurationError, match=setting):
         AnalysisWatch(MadeSource, **{setting: 0})
@@ -242,6 +280,19 @@ def test_start_analyses_its_history_where_that_is_wanted(isolation, tmp_path):
     monitor.stop()
     assert shown == {"": MINUTE}
     assert _values(isolation, "agentgauge_analysis_interval_seconds") == {}
+
+
+def test_a_second_program_with_the_same_file_does_not_analyse_what_the_first_one_writes(isolation, tmp_path):
+    path, settings = tmp_path / "agents.history", {"is_analysis_enabled": True}
+    first = OwnHistory(Config(history_file=path, **settings), isolation.registry)
+    second = OwnHistory(Config(history_file=path, **settings), isolation.registry)
+    first.sampler.sweep()
+    second.watch.look()
+    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {}
+    first.watch.look()
+    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds")
+    for history in (first, second):
+        history.stop()
 
 
 def test_an_analysis_without_a_history_is_refused():

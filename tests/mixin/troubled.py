@@ -301,7 +301,8 @@ def main() -> None:
     )
     past = Past(file)
     watched = [one for one in MEASURES if (one.name == WATCHED if has_faults else not one.name.startswith(MACHINE))]
-    watch = AnalysisWatch(past.open, interval_seconds=0.5 if has_faults else HEALTHY_LOOK_SECONDS, measures=watched)
+    interval = 0.5 if has_faults else HEALTHY_LOOK_SECONDS
+    watch = AnalysisWatch(past.open, interval_seconds=interval, measures=watched, cpu_share=1)
     watch.start()
     with contextlib.suppress(KeyboardInterrupt):
         machine = Machine(folder / "container" if has_faults else None)

@@ -88,6 +88,9 @@ class Grid:
     @property
     def times(self) -> list[float]:
         """All times, the earliest first."""
+        if float(self.start).is_integer() and float(self.step_seconds).is_integer():  # the same numbers in a third of the time
+            start, step = int(self.start), int(self.step_seconds)
+            return list(map(float, range(start, start + self.count * step, step)))
         return [self.start + index * self.step_seconds for index in range(self.count)]
 
 
@@ -138,6 +141,8 @@ def sane(values: array[float]) -> array[float]:
     a variance of all others.
     """
     sizes = list(filter(None, map(abs, values)))  # in C: an analysis reads thousands of series
+    if sum(sizes) <= _GREATEST and min(sizes, default=_LEAST) >= _LEAST:  # most often; a NaN makes the sum one
+        return values
     if not any(map(_GREATEST.__lt__, sizes)) and not any(map(_LEAST.__gt__, sizes)):
         return values
     return array("d", [_NAN if abs(value) > _GREATEST else 0.0 if abs(value) < _LEAST else value for value in values])

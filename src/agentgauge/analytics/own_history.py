@@ -45,7 +45,8 @@ class OwnHistory:
 
     def __init__(self, config: Config, registry: CollectorRegistry) -> None:
         path = _checked_path(config.history_file)
-        self.watch = _watch(path, config) if config.is_analysis_enabled else None  # first: what is missing leaves nothing open
+        self._path = path
+        self.watch = self._watch(config) if config.is_analysis_enabled else None  # first: what is missing leaves nothing open
         retention = _retention(config.history_retention_days)
         open_store = functools.partial(History, path, retention=retention, max_bytes=config.history_max_bytes)
         try:
@@ -68,16 +69,19 @@ class OwnHistory:
             self.watch.stop()
         self.sampler.stop()
 
+    def _watch(self, config: Config) -> AnalysisWatch:
+        for library in ("numpy", "scipy.special"):
+            load_extra(library, "analysis", "is_analysis_enabled")
+        watch: AnalysisWatch = load("agentgauge.analytics.watch").AnalysisWatch(
+            self._opened,
+            interval_seconds=max(_ANALYSIS_SECONDS, _SWEEPS_A_STEP * config.history_interval_seconds),
+            concurrency_per_replica=config.analysis_tasks_per_replica,
+        )
+        return watch
 
-def _watch(path: str, config: Config) -> AnalysisWatch:
-    for library in ("numpy", "scipy.special"):
-        load_extra(library, "analysis", "is_analysis_enabled")
-    watch: AnalysisWatch = load("agentgauge.analytics.watch").AnalysisWatch(
-        functools.partial(History, path, is_read_only=True),
-        interval_seconds=max(_ANALYSIS_SECONDS, _SWEEPS_A_STEP * config.history_interval_seconds),
-        concurrency_per_replica=config.analysis_tasks_per_replica,
-    )
-    return watch
+    def _opened(self) -> History | None:
+        """Open it to be read, unless another process writes it: that one analyses it."""
+        return None if self.sampler.store is None else History(self._path, is_read_only=True)
 
 
 def _checked_path(history_file: str | os.PathLike[str] | None) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from agentgauge.analytics.analysis.findings import LEAST_KNOWN
 from agentgauge.analytics.anomalies import judge_signals
+from agentgauge.analytics.extras import load_extra
 from agentgauge.analytics.forecasts import plan_capacity
 from agentgauge.analytics.frames import Grid
 from agentgauge.analytics.measures import MEASURES
@@ -29,7 +31,7 @@ from agentgauge.errors import contain_internal_errors
 from agentgauge.fork_gate import process_mark
 from agentgauge.recording.cells import ABSENT
 from agentgauge.recording.default import default_recorder
-from agentgauge.requirements import require_clock, require_count, require_seconds
+from agentgauge.requirements import require_clock, require_count, require_ratio, require_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +59,9 @@ _HORIZON_STEPS = 60
 _LEAST_STEPS = 16
 _LOCAL_SHAPES = frozenset({"spike", "variance"})  # what can be told without knowing the season
 _AT_THE_END = 2
+_STALE_STEPS = 5
+_CPU_SHARE = 0.02  # of a core: the host program pays for it
+_OF_THE_LAST_RUN = {ANALYSIS_INTERVAL, ANALYSIS_LAST_RUN}
 _DIGITS = 3
 
 
@@ -67,13 +72,18 @@ class AnalysisWatch:
     against the last 360 intervals. A history of fewer than 80 intervals is looked at in finer steps, of two sweeps: with one each
     15 s the first signals are judged after 33 minutes. Signals of which fewer than 64 steps of enough calls are known are not.
 
+    A look costs some milliseconds of CPU a signal. Where that would be more than ``cpu_share`` of a core, looks become rarer, and
+    the stated interval is the real one. Of a history whose last sample is older than five intervals nothing is stated.
+
     Args:
-        open_source: Opens what is read, such as ``lambda: History(path, is_read_only=True)``; closed after each look.
+        open_source: Opens what is read, such as ``lambda: History(path, is_read_only=True)``; closed after each look. None while
+            there is nothing of this program's to read.
         interval_seconds: From one look to the next, and the longest step of what it looks at.
         concurrency_per_replica: How many tasks a replica of this program does at once, for its capacity.
         target_utilization: Which share of those places should be busy.
         horizon_seconds: How far ahead the capacity is planned: as long as a new replica needs to come, and some more.
         measures: What is looked at.
+        cpu_share: The share of one core that looks may take on average.
         clock: Unix time in seconds.
 
     Raises:
@@ -82,18 +92,20 @@ class AnalysisWatch:
 
     def __init__(
         self,
-        open_source: Callable[[], AbstractContextManager[Source]],
+        open_source: Callable[[], AbstractContextManager[Source] | None],
         *,
         interval_seconds: float = 60.0,
         concurrency_per_replica: int = 1,
         target_utilization: float = 0.7,
         horizon_seconds: float = _HORIZON_SECONDS,
         measures: Sequence[Measure] = MEASURES,
+        cpu_share: float = _CPU_SHARE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         require_seconds("interval_seconds", interval_seconds, "60")
         require_seconds("horizon_seconds", horizon_seconds, "3600")
         require_count("concurrency_per_replica", concurrency_per_replica, "4")
+        require_ratio("cpu_share", cpu_share, "0.02")
         require_clock("clock", clock)
         self._open_source = open_source
         self._interval_seconds = interval_seconds
@@ -101,6 +113,8 @@ class AnalysisWatch:
         self._utilization = target_utilization
         self._horizon_seconds = horizon_seconds
         self._measures = measures
+        self._cpu_share = cpu_share
+        self._pause_seconds = interval_seconds
         self._clock = clock
         self._mark = process_mark()
         self._wake: SimpleQueue[None] = SimpleQueue()  # not an Event, whose set() could wait for itself in a signal handler
@@ -142,7 +156,7 @@ class AnalysisWatch:
                 self.look()
             try:
                 # until the first sweep is written there is nothing to see, and it does not take long
-                self._wake.get(timeout=self._interval_seconds if self._stated else min(_FIRST_SECONDS, self._interval_seconds))
+                self._wake.get(timeout=self._pause_seconds if self._stated else min(_FIRST_SECONDS, self._interval_seconds))
             except Empty:
                 continue
 
@@ -157,10 +171,13 @@ class AnalysisWatch:
         """
         if self._mark != process_mark():
             return
-        begun = time.monotonic()
-        with self._open_source() as source:
-            extent = source.extent()
-            if extent is None:
+        for library in ("numpy", "scipy.stats"):  # once, and not at the cost of a look
+            load_extra(library, "analysis", "is_analysis_enabled")
+        begun, cpu_begun = time.monotonic(), time.thread_time()
+        with self._open_source() or nullcontext() as source:
+            extent = None if source is None else source.extent()
+            if source is None or extent is None or self._clock() - extent[1] > _STALE_STEPS * self._interval_seconds:
+                self._state({key: value for key, value in self._stated.items() if key[0] in _OF_THE_LAST_RUN})
                 return
             first, now = extent[0], min(max(extent[0], self._clock()), extent[1])  # what is not written yet is no silence
             is_seasonal = now - first >= _LEAST_DAYS * _DAY_SECONDS
@@ -186,7 +203,8 @@ class AnalysisWatch:
         told = sum(one.is_judged for one in judged)
         stated[ANALYSIS_SIGNALS, (("state", "judged"),)] = float(told)
         stated[ANALYSIS_SIGNALS, (("state", "too_short"),)] = float(len(judged) - told)
-        stated[ANALYSIS_INTERVAL, ()] = self._interval_seconds
+        self._pause_seconds = max(self._interval_seconds, (time.thread_time() - cpu_begun) / self._cpu_share)
+        stated[ANALYSIS_INTERVAL, ()] = self._pause_seconds
         stated[ANALYSIS_DURATION, ()] = time.monotonic() - begun
         stated[ANALYSIS_LAST_RUN, ()] = self._clock()
         self._state(stated)

@@ -53,7 +53,7 @@ ANALYSIS_SIGNALS = Family(
 ANALYSIS_INTERVAL = Family(
     "agentgauge_analysis_interval_seconds",
     Kind.GAUGE,
-    "From one analysis of the local history to the next, as it is set.",
+    "From one analysis of the local history to the next: longer than it is set where one would cost too much CPU.",
     "seconds",
 )
 ANALYSIS_LAST_RUN = Family(

@@ -6,6 +6,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import repeat, starmap
 from operator import itemgetter, le, lt
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from agentgauge.analytics.history.tiers import RAW, TIERS, bucket_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agentgauge.analytics.frames import Grid
 
@@ -26,6 +27,7 @@ __all__ = ["Plan", "folded_points", "merged"]
 
 _LOOKBACK_SECONDS = 300.0  # what Prometheus looks back for an instant selector
 _CHUNKS_AT_ONCE = 400
+_ends_of = lru_cache(maxsize=512)(unpack_times)  # of blocks that never change; a write makes every plan anew
 _COLUMN = {Fold.LAST: "last", Fold.MIN: "least", Fold.MAX: "greatest", Fold.MEAN: "mean", Fold.COUNT: "count"}
 
 
@@ -135,7 +137,7 @@ class Plan:
                 (one.width, one.since, one.until),
             ).fetchall()
             for block, stored in rows:
-                ends = unpack_times(stored)
+                ends = _ends_of(stored)
                 begin, end = bisect_right(ends, one.since), bisect_right(ends, one.until)
                 if begin < end:
                     self._add(_Piece(block, one.width, len(ends), begin, end), ends[begin:end])
@@ -173,9 +175,9 @@ class Plan:
         if rest and (stride := bisect_right(ends, rest[0]) - index):
             picked = range(index + stride - 1, len(ends), stride)[: len(rest)]
             inside, after = ends[picked.start :: stride], ends[picked.start + 1 :: stride]
-            if all(map(le, inside, rest)) and all(map(lt, rest, after)):
-                found += picked
-                rest = rest[len(picked) :]
+            regular = min(_true_until(map(le, inside, rest), len(picked)), _true_until(map(lt, rest, after), len(picked)))
+            found += picked[:regular]
+            rest = rest[regular:]
         since = self._lookback
         found += [
             index - 1 if ends[index - 1] > at - since else self._held(index - 1, at)
@@ -277,6 +279,11 @@ class Plan:
                 for begin, end, share in self._cells
             ],
         )
+
+
+def _true_until(answers: Iterable[bool], end: int) -> int:
+    told = list(answers)
+    return told.index(False) if False in told else end
 
 
 def _there(column: array[float], begin: int, end: int) -> Sequence[float]:
