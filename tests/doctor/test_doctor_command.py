@@ -394,7 +394,9 @@ def test_what_is_wrong_has_a_fix(doctor, install, monkeypatch):
     for name, text in {"WEB_CONCURRENCY": "4", "OTEL_TRACES_SAMPLER": "always_off", "PROMETHEUS_MULTIPROC_DIR": "/x"}.items():
         monkeypatch.setenv(name, text)
     wrong = [finding for finding in doctor().document["findings"] if finding["status"] in ("warn", "fail")]
-    assert len(wrong) == 6
+    planted = {"double-instrumentation", "provider-conflicts", "prometheus-exporter"}
+    planted |= {"multiprocess-directory", "workers", "sampling"}
+    assert planted <= {finding["check"] for finding in wrong}  # what else is told depends on what earlier tests have imported
     assert all(finding["fix"] for finding in wrong)
 
 
