@@ -210,7 +210,7 @@ class Scan:
                 if length > self.size // 4:
                     break
                 every = length // 5
-                middles = window_medians(size, length)[::every]
+                middles = window_medians(size, length, every)
                 # the median of so many uniform numbers has a beta distribution
                 chance = _special.betaincc((length + 1) / 2, (length + 1) / 2, np.maximum(2 * _special.ndtr(middles) - 1, 0.0))
                 away = -_special.ndtri(np.clip(chance, 1e-300, 1 - 1e-16))
