@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentgauge.analytics.frames import Grid
 from agentgauge.analytics.history import History, file
-from agentgauge.errors import ConfigurationError, SourceError
+from agentgauge.errors import ConfigurationError, HistoryError, SourceError
 
 START = 1_700_000_100.0
 LABELS = (("queue", "a"),)
@@ -95,6 +95,27 @@ def test_what_is_no_name_labels_and_value_is_refused(kept, samples):
     with pytest.raises(ConfigurationError, match=r"samples: .* give a name, a tuple of pairs of label and value, and a number"):
         kept.write(START + 15 * 126, samples)
     is_whole(kept)
+
+
+def test_a_write_in_the_middle_of_another_is_refused_and_the_other_is_kept_whole(tmp_path):
+    told = []
+
+    class Meanwhile:  # as a signal handler would
+        def __float__(self) -> float:
+            for write in (lambda: history.write(START + 15, []), lambda: history.write_points("noted", {}, [START], [1.0])):
+                with pytest.raises(HistoryError, match="in the middle of another write") as refusal:
+                    write()
+                told.append(refusal)
+            return 2.0
+
+    with History(tmp_path / "h") as history:
+        history.write(START, [("depth", LABELS, 1.0)])
+        history.write(START + 30, [("depth", LABELS, Meanwhile()), ("new", LABELS, 3.0)])
+        grid = Grid(START, 15, 3)
+        assert list(history.frames("depth", grid)[0].values) == [1.0, 1.0, 2.0]
+        assert history.metrics() == ["depth", "new"]
+        history.write_points("noted", {}, [START], [1.0])
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("at", [None, "now", math.nan, math.inf, 1 << 2000, [START]])

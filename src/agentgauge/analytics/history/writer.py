@@ -199,6 +199,9 @@ class Writer:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin and end a transaction; whatever fails, what is known of the file is read anew."""
+        if self._connection is not None and self._connection.in_transaction:
+            # a signal handler, or a conversion of a value: to end what is open would leave half of it on the disk
+            raise HistoryError(f"{self._name}: this thread is in the middle of another write: try again after it")
         if self._files != file.identity(self._path):
             # Whatever took away this process's locks on the file, the next program that closed it took SQLite's log for left
             # behind: it has put into the file what was in it, and what is written to it now nobody will ever see.
