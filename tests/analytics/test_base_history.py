@@ -293,3 +293,22 @@ def test_the_rest_is_written_when_the_program_exits(tmp_path):
     assert (ended.returncode, ended.stderr) == (0, "")
     with History(path) as history:
         assert "latency" in history.metrics()
+
+
+def test_a_flush_in_the_middle_of_another_does_not_say_that_all_is_on_the_disk():
+    told = []
+
+    class Interrupted(Shelf):
+        def write_points(self, metric, labels, times, values):
+            with pytest.raises(HistoryError, match="in the middle of another write") as refusal:  # as a signal handler would
+                analytics.flush()
+            told.append(refusal)
+            super().write_points(metric, labels, times, values)
+
+    shelf = Interrupted()
+    analytics = made(shelf)
+    for metric in ("latency", "tokens"):
+        analytics.record_metric(metric, 1.0, 5.0)
+    assert analytics.flush() == 2
+    assert [metric for metric, *_ in shelf.written] == ["latency", "tokens"]
+    assert len(told) == 2

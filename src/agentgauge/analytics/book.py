@@ -263,6 +263,8 @@ class Book:
         target = self._target
         if target is None:
             return 0
+        if self._writing._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - as in _is_taking()
+            raise HistoryError("this thread is in the middle of another write, and its points are not on the disk yet")
         written = 0
         now = self.now()
         with self._writing:
