@@ -167,6 +167,40 @@ def test_looks_become_rarer_where_they_would_take_too_much_of_a_core(isolation, 
     watch.stop()
 
 
+def _fail() -> None:
+    raise SourceError("gone")
+
+
+def test_looks_that_fail_are_as_rare_as_others_and_soon_come_again_where_they_cost_nothing(isolation, monkeypatch):
+    del isolation
+    spent = iter([1.0, 4.0, 10.0, 10.0])
+    clock = SimpleNamespace(monotonic=time.monotonic, thread_time=lambda: next(spent))
+    monkeypatch.setattr("agentgauge.analytics.watch.time", clock)
+    watch, waited = AnalysisWatch(_fail), []
+
+    class Wake:
+        def get(self, timeout: float) -> None:
+            waited.append(timeout)
+            watch._is_stopping = len(waited) == 2
+
+    watch._wake = Wake()
+    watch._run()
+    assert waited == [3.0 / 0.02, 1.0]
+
+
+def test_what_was_found_is_taken_away_where_no_look_succeeds_for_long(isolation):
+    clock = FakeClock(NOW)
+    watch = AnalysisWatch(lambda: nullcontext(_young(600, every=60.0)), clock=clock)
+    watch.look()
+    watch._open_source = _fail
+    for minutes, is_stated in ((4, True), (2, False)):
+        clock.advance(minutes * MINUTE)
+        with pytest.raises(SourceError):
+            watch.look()
+        assert bool(_values(isolation, "agentgauge_anomaly_score")) is is_stated
+    assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {"": NOW}
+
+
 def test_a_clock_that_went_back_before_the_history_began_is_no_fault(isolation):
     AnalysisWatch(lambda: nullcontext(_young(100)), clock=FakeClock(NOW - 600 * MINUTE)).look()
     assert _values(isolation, "agentgauge_analysis_signals")["judged"] == 0

@@ -73,7 +73,8 @@ class AnalysisWatch:
     15 s the first signals are judged after 33 minutes. Signals of which fewer than 64 steps of enough calls are known are not.
 
     A look costs some milliseconds of CPU a signal. Where that would be more than ``cpu_share`` of a core, looks become rarer, and
-    the stated interval is the real one. Of a history whose last sample is older than five intervals nothing is stated.
+    the stated interval is the real one. Of a history whose last sample is older than five intervals nothing is stated, nor is
+    anything once no look has succeeded for so long.
 
     Args:
         open_source: Opens what is read, such as ``lambda: History(path, is_read_only=True)``; closed after each look. None while
@@ -115,6 +116,7 @@ class AnalysisWatch:
         self._measures = measures
         self._cpu_share = cpu_share
         self._pause_seconds = interval_seconds
+        self._rest_seconds = 0.0  # after a look that failed
         self._clock = clock
         self._mark = process_mark()
         self._wake: SimpleQueue[None] = SimpleQueue()  # not an Event, whose set() could wait for itself in a signal handler
@@ -156,7 +158,8 @@ class AnalysisWatch:
                 self.look()
             try:
                 # until the first sweep is written there is nothing to see, and it does not take long
-                self._wake.get(timeout=self._pause_seconds if self._stated else min(_FIRST_SECONDS, self._interval_seconds))
+                pause = self._pause_seconds if self._stated else min(_FIRST_SECONDS, self._interval_seconds)
+                self._wake.get(timeout=max(pause, self._rest_seconds))
             except Empty:
                 continue
 
@@ -173,11 +176,30 @@ class AnalysisWatch:
             return
         for library in ("numpy", "scipy.stats"):  # once, and not at the cost of a look
             load_extra(library, "analysis", "is_analysis_enabled")
-        begun, cpu_begun = time.monotonic(), time.thread_time()
+        cpu_begun = time.thread_time()
+        try:
+            self._look(cpu_begun)
+        except Exception:
+            self._rest_seconds = (time.thread_time() - cpu_begun) / self._cpu_share
+            self._forget_what_is_old()
+            raise
+        self._rest_seconds = 0.0
+
+    def _forget_what_is_old(self) -> None:
+        """Take away what earlier looks found, where for long none has found anything."""
+        last = self._stated.get((ANALYSIS_LAST_RUN, ()), -math.inf)
+        if self._clock() - last > _STALE_STEPS * self._pause_seconds:
+            self._state_the_last_run()
+
+    def _state_the_last_run(self) -> None:
+        self._state({key: value for key, value in self._stated.items() if key[0] in _OF_THE_LAST_RUN})
+
+    def _look(self, cpu_begun: float) -> None:
+        begun = time.monotonic()
         with self._open_source() or nullcontext() as source:
             extent = None if source is None else source.extent()
             if source is None or extent is None or self._clock() - extent[1] > _STALE_STEPS * self._interval_seconds:
-                self._state({key: value for key, value in self._stated.items() if key[0] in _OF_THE_LAST_RUN})
+                self._state_the_last_run()
                 return
             first, now = extent[0], min(max(extent[0], self._clock()), extent[1])  # what is not written yet is no silence
             is_seasonal = now - first >= _LEAST_DAYS * _DAY_SECONDS
