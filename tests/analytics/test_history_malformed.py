@@ -118,7 +118,7 @@ def test_a_write_in_the_middle_of_another_is_refused_and_the_other_is_kept_whole
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("at", [None, "now", math.nan, math.inf, 1 << 2000, [START]])
+@pytest.mark.parametrize("at", [None, "now", math.nan, math.inf, 1 << 2000, [START], START * 1000, -1e20])
 def test_a_sweep_without_a_time_is_refused(kept, at):
     with pytest.raises(ConfigurationError, match="at: "):
         kept.write(at, [("depth", LABELS, 1.0)])
@@ -129,7 +129,7 @@ def test_a_sweep_without_a_time_is_refused(kept, at):
 @given(
     metric=st.sampled_from(["noted", *ODD]),
     labels=st.sampled_from([{}, *ODD]),
-    times=st.sampled_from([[START], "text", None, [None], ["1"], [math.nan], [1 << 2000], b"12345678", [START, START]]),
+    times=st.sampled_from([[START], "text", None, [None], ["1"], [math.nan], [1 << 2000], b"12345678", [START, START], [1e20]]),
     values=st.sampled_from([[1.0], "text", None, [None], ["1"], [1 << 2000], b"12345678"]),
 )
 def test_malformed_points_are_refused_and_nothing_that_is_no_number_is_stored(kept, metric, labels, times, values):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from typing import TYPE_CHECKING
 
+from agentgauge.analytics.points import EARLIEST, LATEST
 from agentgauge.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def times_of(name: str, given: Iterable[float]) -> array[float]:
         ConfigurationError: One is none; the message names the argument.
     """
     times = numbers_given(name, given)
-    wrong = next((at for at in times if not math.isfinite(at)), None)
+    # one sweep of a time to come, such as one in milliseconds, would let none of now be written
+    wrong = next((at for at in times if not EARLIEST <= at <= LATEST), None)
     if wrong is not None:
-        raise ConfigurationError(f"{name}: {wrong} is no time: give Unix time in seconds")
+        raise ConfigurationError(f"{name}: {wrong} is no time: give Unix time in seconds, of the years 1 to 9999")
     return times
