@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from agentgauge.analytics.frames import Grid
-from agentgauge.analytics.history import History, forks
+from agentgauge.analytics.history import History, file, forks
 from agentgauge.analytics.history.reading import Plan
 
 START = 1_700_000_000.0
@@ -105,6 +105,44 @@ def test_a_fork_need_not_wait_for_an_analysis_but_for_what_sqlite_does(history, 
     monkeypatch.setattr(Plan, "fold", look)
     (frame,) = history.frames("depth", Grid(START, 15.0, 1))
     assert (list(frame.values), seen) == ([1.0], [True])
+
+
+def test_a_fork_waits_while_sqlite_is_at_a_question(history):
+    history.last_sweep()
+    seen = []
+    history._reader.create_function("look", 0, lambda: seen.append(is_free(history._reading)))
+    assert history._reader.execute("SELECT look()").fetchall() == [(None,)]
+    assert seen == [False]
+    assert is_free(history._reading)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("is_read_only", [True, False])
+def test_a_fork_waits_while_one_is_opened(history, monkeypatch, is_read_only):
+    path, seen, connect = history.path.with_name("other" if not is_read_only else "h"), [], file._connect
+
+    def look(*arguments):
+        seen.append(all(is_free(lock) for opened in forks.watched() for lock in opened.locks))
+        return connect(*arguments)
+
+    monkeypatch.setattr(file, "_connect", look)
+    History(path, is_read_only=is_read_only).close()
+    assert set(seen) == {False}
+
+
+@pytest.mark.usefixtures("alone")
+def test_none_is_opened_while_a_fork_waits_for_others(history):
+    known = forks.watched()
+    forks._before()
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(History(history.path, is_read_only=True)))
+    thread.start()
+    thread.join(0.05)
+    assert forks.watched() == known
+    forks._after_in_parent()
+    thread.join()
+    assert forks.watched() == known + opened
+    opened[0].close()
 
 
 def test_threads_ask_one_after_the_other_each_as_of_one_moment(history, monkeypatch):

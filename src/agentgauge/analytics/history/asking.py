@@ -20,6 +20,7 @@ class _Cursor(sqlite3.Cursor):
         with self._lock:
             super().execute(*statement)
             self._rows = super().fetchall()
+            self.close()  # now, since SQLite is at work once more
         return self
 
     @property
@@ -45,6 +46,10 @@ class AskingConnection(sqlite3.Connection):
     """
 
     lock: AbstractContextManager[object] = nullcontext()
+
+    def execute(self, *statement: Any) -> Any:
+        """Return what a statement found; that of CPython 3.11 and later would use a cursor of its own."""
+        return self.cursor().execute(*statement)
 
     def cursor(self, _factory: Any = None) -> Any:
         """Return a cursor, as ``execute()`` of the connection asks for."""

@@ -35,6 +35,8 @@ class _Forked(Protocol):
 
 
 _watched: dict[int, weakref.ref[_Forked]] = {}
+_joining = threading.RLock()
+"""Held by a fork before it waits for all others: a history that was opened meanwhile would be none of those that it waits for."""
 
 
 class _Held(threading.local):
@@ -51,9 +53,10 @@ _abandoned: list[sqlite3.Connection] = []
 
 
 def watch(history: _Forked) -> None:
-    """Let forks wait for a history, and tell it in the child."""
+    """Let forks wait for a history, before it is opened, and tell it in the child."""
     key = id(history)
-    _watched[key] = weakref.ref(history, lambda _: _watched.pop(key, None))
+    with _joining:
+        _watched[key] = weakref.ref(history, lambda _: _watched.pop(key, None))
 
 
 def abandon(connection: sqlite3.Connection) -> None:
@@ -72,6 +75,8 @@ def watched() -> list[_Forked]:
 
 def _before() -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
+    if _joining.acquire(timeout=_WAIT_SECONDS):
+        _held.locks.append(_joining)
     for history in watched():
         for lock in history.locks:
             wait_seconds = 0.0 if lock in _stuck else max(0.0, deadline - time.monotonic())
@@ -88,6 +93,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    global _joining  # noqa: PLW0603 - another thread of the parent's may have it
+    _joining = threading.RLock()
     _held.locks.clear()
     _stuck.clear()
     for history in watched():

@@ -90,13 +90,14 @@ class History:
         self._roster = Roster()
         self._planned_of: tuple[sqlite3.Connection, int] | None = None
         self._renew_locks()
+        watch(self)  # a child that is forked while another thread opens one could never use SQLite
         if is_read_only:
             self._open_reader()
         else:
-            self._writer = Writer(
-                self.path, self.name, retention=self.retention, max_bytes=max_bytes, clock=clock, let_go=self._let_all_go
-            )
-        watch(self)
+            with self._writing:
+                self._writer = Writer(
+                    self.path, self.name, retention=self.retention, max_bytes=max_bytes, clock=clock, let_go=self._let_all_go
+                )
 
     def _renew_locks(self) -> None:
         self._writing = threading.RLock()
