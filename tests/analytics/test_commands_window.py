@@ -69,6 +69,8 @@ def test_times_are_durations_ago_or_instants_with_a_zone(text, at):
     [
         ("2025-06-15T15:06:40", "no zone"),
         ("2025-06-15", "no zone"),
+        ("0001-01-01", "no time"),
+        ("9999-12-31T23:59:59-05:00", "no time"),
         ("2025-13-45T00:00:00Z", "write it as"),
         ("yesterday", "with its zone"),
         ("5", "with a unit"),

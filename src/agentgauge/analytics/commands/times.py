@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 
@@ -78,10 +77,10 @@ def _instant(option: str, text: str) -> float:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(f"{option} {text!r} is no time: write it as 2026-05-04T12:00:00Z") from None
-    if instant.tzinfo is None:
+    try:
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC).timestamp()
         local = instant.astimezone().isoformat()
-        raise ConfigurationError(f"{option} {text!r} has no zone: write {instant.isoformat()}Z for UTC, or {local}")
-    at = instant.astimezone(UTC).timestamp()
-    if not math.isfinite(at):
-        raise ConfigurationError(f"{option} {text!r} is no time")
-    return at
+    except (ValueError, OverflowError):  # in UTC, or here, it is none of the years 1 to 9999
+        raise ConfigurationError(f"{option} {text!r} is no time: it is none of the years 1 to 9999") from None
+    raise ConfigurationError(f"{option} {text!r} has no zone: write {instant.isoformat()}Z for UTC, or {local}")
