@@ -159,7 +159,7 @@ class AnalysisWatch:
             try:
                 # until the first sweep is written there is nothing to see, and it does not take long
                 pause = self._pause_seconds if self._stated else min(_FIRST_SECONDS, self._interval_seconds)
-                self._wake.get(timeout=max(pause, self._rest_seconds))
+                self._wake.get(timeout=min(max(pause, self._rest_seconds), _DAY_SECONDS))
             except Empty:
                 continue
 
