@@ -51,7 +51,7 @@ def fails(_process: Process) -> Iterator[None]:
 def spends(_process: Process) -> Iterator[None]:
     """It spends a quarter of a dollar each minute and may spend one a day; its agent "r" spends little, and may spend 3 cents."""
     yield
-    for _ in range(60):
+    for _ in range(70):
         ask("large", answer=Answer(cost_usd=0.25))
         with within(SeriesKind.RUN, "work", agent="r"):
             ask("large", answer=Answer(cost_usd=0.001953125))
