@@ -32,6 +32,7 @@ from page import OPENMETRICS, TEXT, Page, fetch, read
 _SAMPLE_SECONDS = 0.5
 _RESTART_SECONDS = 15.0
 _CHILD_SECONDS = 30.0
+_ENDING_SECONDS = 10.0
 _SERIES_LIMIT = 200
 _MEBIBYTE = 2**20
 _RSS_TOLERANCE_BYTES = 2 * _MEBIBYTE  # some hundredths of a byte for each event
@@ -119,7 +120,7 @@ def main() -> int:
             failures.append(repr(thread.failure))
     agentgauge.stop()
     ended = sum((worker.ended for worker in workers), Ended())
-    failures += _what_grew(samples, bare, _sample(process))
+    failures += _what_grew(samples, bare, _settled(process, bare))
     failures += _what_was_lost(ended)
     print(f"tasks {ended.total()}, forks {children}, restarts {restarts}, ", end="")
     print(", ".join(f"{scraper.pages} pages ({scraper.missed} missed)" for scraper in scrapers))
@@ -155,6 +156,14 @@ def _observe(
 
 def _sample(process: psutil.Process) -> Sample:
     return Sample(process.memory_info().rss, process.num_threads(), process.num_fds())
+
+
+def _settled(process: psutil.Process, bare: Sample) -> Sample:
+    """Take a sample once threads that were told to end have done so."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while (sample := _sample(process)).threads > bare.threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return sample
 
 
 def _wait_for(process_id: int) -> str | None:
