@@ -64,7 +64,8 @@ bench-history: $(VENV)/.dev
 bench-peers: $(VENV)/.dev
 	@$(BIN)/python benchmarks/peers.py --readme README.md $(ARGS)
 
-# Ten minutes of mixed load, after which memory, threads and descriptors must be where they were: make soak ARGS="--seconds 120"
+# Ten minutes of mixed load (less is too short for memory to settle), after which memory, threads and descriptors must be where
+# they were: make soak ARGS="--seconds 1800"
 # Then an hour of agents that do well, in which no alert may fire: HEALTHY_SECONDS=600 makes that ten minutes
 HEALTHY_SECONDS ?= 3600
 soak: $(VENV)/.dev
