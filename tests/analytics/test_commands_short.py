@@ -104,14 +104,46 @@ def test_a_report_begins_with_the_worst_of_all_sections_each_with_a_line_that_wo
     assert "200 of 2,400 calls were bad" in found[0]["evidence"]
 
 
-def test_all_is_well_is_said_only_where_everything_could_be_judged(program):
+def short(asked):
+    return " ".join(asked.partition("In short\n")[2].partition("\nOverview\n")[0].split())
+
+
+def test_all_is_well_is_said_only_where_everything_was_looked_at_and_could_be_judged(program):
     program.write()
-    sections = ("--section", "overview", "--section", "slo", "--section", "trends")
+    sections = ("--section", "overview", "--section", "slo", "--section", "trends", "--section", "anomalies")
     kept = program.ask("report", *sections, "--objective", "writer/draft=99%").out
-    assert "All is well:" in kept.partition("\nOverview\n")[0]
-    without = program.ask("report", *sections).out.partition("\nOverview\n")[0]
+    assert "All is well: every objective was kept, nothing was out of the ordinary and nothing got worse." in short(kept)
+    without = short(program.ask("report", *sections).out)
     assert "All is well" not in without
-    assert "could not be judged, or only in part: Objectives." in " ".join(without.split())
+    assert "could not be judged, or only in part: Objectives." in without
+    assert "Not looked at" not in without
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        (("quality",), "Whether all is well is not known. Not looked at: Objectives; Anomalies; Trends."),
+        (
+            ("slo",),
+            "Nothing bad was found in what was looked at: every objective was kept. Not looked at: Anomalies; Trends.",
+        ),
+        (
+            ("slo", "trends"),
+            "Nothing bad was found in what was looked at: every objective was kept and nothing got worse."
+            " Not looked at: Anomalies.",
+        ),
+    ],
+)
+def test_a_report_of_some_sections_speaks_of_those_alone(sections, said, program):
+    program.write()
+    wanted = [word for name in ("overview", *sections) for word in ("--section", name)]
+    assert said in short(program.ask("report", *wanted, "--objective", "writer/draft=99%").out)
+
+
+def test_a_report_of_some_sections_that_finds_something_bad_says_where_it_did_not_look(program):
+    program.write(fails_from=200)
+    said = short(program.ask("report", *PROMISE, "--section", "overview", "--section", "slo").out)
+    assert said.startswith("-------- 1 thing needs a look. Not looked at: Anomalies; Trends.")
 
 
 def test_a_missed_objective_names_the_command_that_explains_its_worst_incident(program):
@@ -130,7 +162,7 @@ def test_what_only_says_again_what_another_section_found_is_told_once(program):
     grid = Namespace(count=1, step_seconds=1.0)
     short = in_short(Namespace(source=Namespace(name="h.db"), options=Namespace(), grid=grid), sections)
     assert [one.title for one in short.findings] == ["memory rose"]
-    assert short.sentences == ("1 thing needs a look.",)
+    assert short.sentences == ("1 thing needs a look. Not looked at: Objectives.",)
 
 
 def test_a_line_to_paste_asks_for_the_same_objectives(program):

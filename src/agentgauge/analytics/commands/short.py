@@ -19,6 +19,12 @@ __all__ = ["in_short"]
 
 _COMMANDS = {"slo": "slo", "anomalies": "anomalies", "trends": "trends", "recommendations": "recommend"}
 _MONEY = "recommendations"
+_SAID = {
+    "slo": ("Objectives", "every objective was kept"),
+    "anomalies": ("Anomalies", "nothing was out of the ordinary"),
+    "trends": ("Trends", "nothing got worse"),
+}
+"""What the sections say that can find something bad, where they find nothing."""
 _MOST_OF_A_SECTION = 3
 _DAY = 86_400.0
 _BAD = (Severity.CRITICAL, Severity.WARNING)
@@ -32,7 +38,7 @@ def in_short(question: Question, sections: Sequence[Section]) -> Section:
         sections: The answers to it.
 
     Returns:
-        A section that says that all is well only where all of the others could be judged, and none found anything bad.
+        A section that says that all is well only where everything was looked at and could be judged, and nothing bad was found.
     """
     worst: list[Finding] = []
     bad = 0
@@ -57,14 +63,22 @@ def in_short(question: Question, sections: Sequence[Section]) -> Section:
 
 
 def _verdict(sections: Sequence[Section], bad: int, shown: int) -> str:
+    looked_at = {section.name for section in sections}
+    unasked = "; ".join(title for name, (title, _) in _SAID.items() if name not in looked_at)
     unjudged = "; ".join(section.title for section in sections if not (section.is_answer and section.is_whole))
     partly = f" What could not be judged, or only in part: {unjudged}." if unjudged else ""
+    partly += f" Not looked at: {unasked}." if unasked else ""
     if bad:
         more = f", the worst {shown} of them first" if bad > shown else ""
         return f"{counted(bad, 'thing needs', 'things need')} a look{more}.{partly}"
+    if not looked_at & _SAID.keys():
+        return f"Whether all is well is not known.{partly}"
     if unjudged:
         return f"Nothing bad was found in what could be judged.{partly}"
-    return "All is well: every objective was kept, and nothing was out of the ordinary or got worse."
+    said = [words for name, (_, words) in _SAID.items() if name in looked_at]
+    if unasked:
+        return f"Nothing bad was found in what was looked at: {' and '.join(said)}.{partly}"
+    return f"All is well: {', '.join(said[:-1])} and {said[-1]}."
 
 
 def _cost(question: Question, sections: Sequence[Section]) -> str:
