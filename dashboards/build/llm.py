@@ -9,12 +9,13 @@ from dashboards.build.board import MODEL as MODEL_VARIABLE
 from dashboards.build.board import Board
 from dashboards.build.lm_rows import MODEL, MODEL_LEGEND, NO_CALL, NO_TOKENS, tokens
 from dashboards.build.panels import Column, Query, comparison, latency, number, series
-from dashboards.build.promql import FAILED, by_agent_and_model, by_model, in_range, mean, quantile, rate, share
+from dashboards.build.promql import FAILED, JUDGED_CALLS, by_agent_and_model, by_model, in_range, mean, quantile, rate, share
 
 __all__ = ["BOARD"]
 
 _CALLS = "gen_ai_client_operation_duration_seconds"
 _ALL = by_model(_CALLS + "_count")
+_JUDGED = by_model(_CALLS + "_count", JUDGED_CALLS)
 _FAILED = by_model(_CALLS + "_count", FAILED)
 _FIRST_CHUNK = "gen_ai_client_operation_time_to_first_chunk_seconds"
 _USAGE = "gen_ai_client_token_usage"
@@ -39,9 +40,9 @@ def _overview() -> list[Any]:
         ),
         number(
             "Failed share",
-            "Which share of the LM calls of the time range failed?",
+            "Which share of the LM calls of the time range failed, those that were cancelled left out?",
             "percentunit",
-            f"({in_range(_FAILED)} or 0 * {in_range(_ALL)}) / ({in_range(_ALL)} > 0)",
+            f"({in_range(_FAILED)} or 0 * {in_range(_JUDGED)}) / ({in_range(_JUDGED)} > 0)",
             no_value=NO_CALL,
             steps={0.01: "orange", 0.05: "red"},
         ),
@@ -81,9 +82,9 @@ def _calls() -> list[Any]:
         ),
         series(
             "Failed share of LM calls",
-            "Which share of each model's calls fails?",
+            "Which share of each model's calls fails, those that were cancelled left out?",
             "percentunit",
-            Query(share(rate(_FAILED), rate(_ALL), MODEL), MODEL_LEGEND),
+            Query(share(rate(_FAILED), rate(_JUDGED), MODEL), MODEL_LEGEND),
             no_value=NO_CALL,
         ),
         latency(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from agentgauge.analytics import outcomes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,6 +15,7 @@ __all__ = [
     "FAILED",
     "GOOD",
     "JUDGED",
+    "JUDGED_CALLS",
     "Select",
     "by_agent",
     "by_agent_and_model",
@@ -35,7 +38,7 @@ GOOD = 'outcome="success"'
 BAD = 'outcome=~"error|timeout"'
 JUDGED = 'outcome=~"success|error|timeout"'
 # Families without an outcome tell them by the type of what ended the call.
-FAILED = 'error_type!~"|GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"'
+FAILED, JUDGED_CALLS = outcomes.FAILED, outcomes.JUDGED
 
 # An alert about absence has no job, so the empty one is kept.
 ALERTS_FIRING = 'ALERTS{alertname=~"Agentgauge.+",alertname!="AgentgaugeWatchdog",alertstate="firing",job=~"$job|"}'

@@ -7,7 +7,7 @@ from typing import Any
 from dashboards.build import tool_rows
 from dashboards.build.board import TOOL, Board
 from dashboards.build.panels import Column, Query, comparison, latency, link_to, number, series, table_of
-from dashboards.build.promql import FAILED, by_agent, by_agent_and_tool, in_range, mean, quantile, rate, share
+from dashboards.build.promql import FAILED, JUDGED_CALLS, by_agent, by_agent_and_tool, in_range, mean, quantile, rate, share
 from dashboards.build.tool_rows import CALLS
 
 __all__ = ["BOARD"]
@@ -15,6 +15,7 @@ __all__ = ["BOARD"]
 _NAME, _LEGEND = "gen_ai_tool_name", "{{gen_ai_tool_name}}"
 _REPEATED = "agent_repeated_tool_calls_total"
 _ALL = by_agent_and_tool(CALLS + "_count")
+_JUDGED = by_agent_and_tool(CALLS + "_count", JUDGED_CALLS)
 _FAILED = by_agent_and_tool(CALLS + "_count", FAILED)
 
 
@@ -64,7 +65,7 @@ def _tools() -> list[Any]:
             (_NAME,),
             (
                 Column("Calls", "short", in_range(_ALL, _NAME) + " > 0"),
-                Column("Failed", "percentunit", share(_ranged(_FAILED), _ranged(_ALL), _NAME)),
+                Column("Failed", "percentunit", share(_ranged(_FAILED), _ranged(_JUDGED), _NAME)),
                 Column("Duration (p95)", "s", p95),
                 Column("Repeated", "short", in_range(by_agent_and_tool(_REPEATED), _NAME) + " > 0"),
             ),
@@ -73,9 +74,9 @@ def _tools() -> list[Any]:
         *tool_rows.calls(by_agent_and_tool),
         series(
             "Failed share of tool calls",
-            "Which share of each tool's calls fails?",
+            "Which share of each tool's calls fails, those that were cancelled left out?",
             "percentunit",
-            Query(share(rate(_FAILED), rate(_ALL), _NAME), _LEGEND),
+            Query(share(rate(_FAILED), rate(_JUDGED), _NAME), _LEGEND),
             no_value="no tool call",
         ),
         latency(

@@ -129,8 +129,7 @@ def test_all_is_well_is_said_only_where_everything_was_looked_at_and_could_be_ju
         ),
         (
             ("slo", "trends"),
-            "Nothing bad was found in what was looked at: every objective was kept and nothing got worse."
-            " Not looked at: Anomalies.",
+            "in what was looked at: every objective was kept and nothing got worse. Not looked at: Anomalies.",
         ),
     ],
 )
@@ -191,6 +190,29 @@ def test_what_users_asked_for_is_counted_before_what_it_took(program):
     first, second = json.loads(program.ask("report", "--section", "overview", "--json").out)["sections"]["overview"]["sentences"]
     assert first == "The workflow answer ran 960 times."
     assert second.startswith("2 agents ran 3,840 times and ended 4,800 tasks, 0 of them badly")
+
+
+def test_what_was_cancelled_is_no_error_of_tools_models_runs_and_workflows(program):
+    program.write()
+    families = {
+        "tools": ("gen_ai_execute_tool_duration_seconds", "gen_ai_tool_name"),
+        "models": ("gen_ai_client_operation_duration_seconds", "gen_ai_request_model"),
+        "runs": ("gen_ai_invoke_agent_duration_seconds", "gen_ai_agent_name"),
+        "workflows": ("gen_ai_invoke_workflow_duration_seconds", "gen_ai_workflow_name"),
+    }
+    times = [float(BEGIN + 60 * at) for at in range(STEPS + 1)]
+    with History(program.path, clock=lambda: times[-1]) as history:
+        for family, label in families.values():
+            for error_type, each in (("", 3), ("ValueError", 1), ("asyncio.exceptions.CancelledError", 4), ("GeneratorExit", 2)):
+                labels = {label: "some", **({"error_type": error_type} if error_type else {})}
+                history.write_points(f"{family}_count", labels, times, [float(each * at) for at in range(len(times))])
+    overview = json.loads(program.ask("report", "--section", "overview", "--json").out)["sections"]["overview"]
+    for name, (_, label) in families.items():
+        of = label.removeprefix("gen_ai_").removesuffix("_name").removeprefix("request_")
+        (row,) = (row for row in overview["tables"][name]["rows"] if row[of] == "some")
+        whole = row.get("calls", row.get("runs"))
+        assert (whole, row["errors"], row["cancelled"], row["error_ratio"]) == (2400, 240, 1440, 0.25)
+    assert "some ran 2,400 times (240 with an error, 1,440 cancelled)" in overview["sentences"][0]
 
 
 def test_a_forecast_shows_what_moves_and_all_of_it_where_that_is_asked_for(program):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from agentgauge import catalogue
 from agentgauge.analytics.frames import Fold, Grid, increases, quantiles
 from agentgauge.analytics.measures import MEASURES
+from agentgauge.analytics.outcomes import BAD, COUNTED, FAILED, JUDGED, SUCCESS
 from agentgauge.analytics.signals import read
 from agentgauge.errors import ConfigurationError
+from dashboards.build import promql
 from made_source import MadeSource
 
 START = 1_700_000_000 // 60 * 60
@@ -61,6 +64,41 @@ def test_an_error_ratio_counts_neither_what_was_cancelled_nor_what_was_abandoned
             "agent_task_duration_seconds_count", TIMES, [by_minute * minute for minute in range(11)], outcome=outcome, **TASK
         )
     assert signal(source, "task_error_ratio")[1:] == [0.25] * 9
+
+
+STOPPED = (
+    "asyncio.exceptions.CancelledError",
+    "concurrent.futures._base.CancelledError",
+    "GeneratorExit",
+    "cancelled",
+    "SystemExit",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "whose"),
+    [
+        ("tool_error_ratio", "gen_ai_execute_tool_duration_seconds", {"gen_ai_tool_name": "find"}),
+        ("lm_error_ratio", "gen_ai_client_operation_duration_seconds", {"gen_ai_request_model": "small"}),
+    ],
+)
+def test_an_error_ratio_of_calls_leaves_out_what_was_cancelled_as_that_of_tasks_does(name, family, whose):
+    source = MadeSource()
+    for error_type, by_minute in {"": 6, "ValueError": 1, "TimeoutError": 1, **dict.fromkeys(STOPPED, 5)}.items():
+        ended = {"error_type": error_type} if error_type else {}
+        source.add(f"{family}_count", TIMES, [by_minute * minute for minute in range(11)], **ended, **whose)
+    assert signal(source, name)[1:] == [0.25] * 9
+    assert f"{{{FAILED}}}" in BY_NAME[name].query
+    assert f"{{{JUDGED}}}" in BY_NAME[name].query
+
+
+def test_rules_and_dashboards_mean_the_same_by_a_call_that_failed():
+    assert (promql.FAILED, promql.JUDGED_CALLS) == (FAILED, JUDGED)
+    assert (promql.BAD, promql.JUDGED, promql.GOOD) == (BAD, COUNTED, SUCCESS)
+    rules = Path(__file__).parents[2] / "alerts" / "rules"
+    assert f"{{{FAILED}}}" in (rules / "tools.yml").read_text("utf-8")
+    for name in ("tools.yml", "models.yml"):
+        assert f"{{{JUDGED}}}" in (rules / name).read_text("utf-8")
 
 
 def test_a_percentile_is_that_of_all_instances_together():

@@ -90,7 +90,7 @@ def _shown(url, name, title, agent):
         ("tools", "Tool calls", {"restarted": 4 * _RANGE_STEPS, "clean": 4 * _RANGE_STEPS, "idle": 0}),
         ("tools", "Tool calls failed", {"restarted": _RANGE_STEPS, "clean": 0, "idle": 0}),
         ("llm", "LM calls failed", {"restarted": _RANGE_STEPS, "clean": 0, "idle": 0}),
-        ("llm", "Failed share", {"restarted": 1 / 6, "clean": 0, "idle": None}),
+        ("llm", "Failed share", {"restarted": 0.25, "clean": 0, "idle": None}),
         ("slo", "Broken: success", {"restarted": 1, "clean": 0, "idle": 0, "ended": None}),
     ],
 )

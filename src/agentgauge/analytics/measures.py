@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentgauge.analytics.frames import Fold
-from agentgauge.analytics.outcomes import BAD, COUNTED, FAILED, SUCCESS, is_bad, is_counted, is_failed, is_success
+from agentgauge.analytics.outcomes import (
+    BAD,
+    COUNTED,
+    FAILED,
+    JUDGED,
+    SUCCESS,
+    is_bad,
+    is_counted,
+    is_failed,
+    is_judged,
+    is_success,
+)
 from agentgauge.analytics.signals import Measure, Subject, Worse, level, quantile, rate, ratio
 
 if TYPE_CHECKING:
@@ -70,8 +81,8 @@ def _worst_measure(name: str, title: str, subject: Subject, metric: str) -> Meas
 
 def _failed_measure(name: str, subject: Subject, by: tuple[str, ...], histogram: str) -> Measure:
     ended = f"{histogram}_count"
-    promql = _promql_ratio(ended, ended, by, f"{{{FAILED}}}")
-    return Measure(name, "error ratio", "ratio", subject, by, Worse.UP, promql, ratio(ended, ended, is_failed))
+    promql = _promql_ratio(ended, ended, by, f"{{{FAILED}}}", f"{{{JUDGED}}}")
+    return Measure(name, "error ratio", "ratio", subject, by, Worse.UP, promql, ratio(ended, ended, is_failed, is_judged))
 
 
 def _tokens_measure(kind: str) -> Measure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,19 +13,24 @@ __all__ = [
     "BAD",
     "COUNTED",
     "FAILED",
+    "JUDGED",
     "SUCCESS",
     "is_answered",
     "is_bad",
     "is_counted",
     "is_failed",
+    "is_judged",
     "is_success",
 ]
 
 COUNTED, BAD, SUCCESS = 'outcome=~"success|error|timeout"', 'outcome=~"error|timeout"', 'outcome="success"'
 """Of tasks."""
 
-FAILED, ANSWERED = 'error_type!=""', 'error_type=""'
-"""Of calls of a model or a tool."""
+_STOPPED = "GeneratorExit|KeyboardInterrupt|SystemExit|abandoned|cancelled|dropped|evicted|.*CancelledError"
+# Families without an outcome tell what was cancelled or abandoned by the type of what ended the call.
+FAILED, JUDGED, ANSWERED = f'error_type!~"|{_STOPPED}"', f'error_type!~"{_STOPPED}"', 'error_type=""'
+"""Of calls of a model or a tool, of runs and of workflows; alert rules and dashboards say the same."""
+_is_stopped = re.compile(_STOPPED, re.DOTALL).fullmatch
 
 
 def is_counted(labels: Mapping[str, str]) -> bool:
@@ -43,8 +49,13 @@ def is_success(labels: Mapping[str, str]) -> bool:
 
 
 def is_failed(labels: Mapping[str, str]) -> bool:
-    """Whether a call of a model or a tool ended in an error."""
-    return bool(labels.get("error_type"))
+    """Whether a call of a model or a tool ended in an error; what was cancelled or abandoned did not."""
+    return bool(labels.get("error_type")) and is_judged(labels)
+
+
+def is_judged(labels: Mapping[str, str]) -> bool:
+    """Whether a call of a model or a tool says something of it; what was cancelled or abandoned does not."""
+    return not _is_stopped(labels.get("error_type", ""))
 
 
 def is_answered(labels: Mapping[str, str]) -> bool:

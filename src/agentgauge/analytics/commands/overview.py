@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agentgauge.analytics.amounts import amount, counted
 from agentgauge.analytics.commands.shared import chart_of
 from agentgauge.analytics.measures import MEASURES
-from agentgauge.analytics.outcomes import is_bad, is_counted, is_failed, is_success
+from agentgauge.analytics.outcomes import is_bad, is_counted, is_failed, is_judged, is_success
 from agentgauge.analytics.report.document import Column, Section, Table, Unit
 from agentgauge.analytics.signals import read
 from agentgauge.analytics.totals import Totals, whole_grid
@@ -66,17 +66,14 @@ _MODEL_COLUMNS = (
     Column("model", "model"),
     Column("calls", "calls", Unit.COUNT),
     Column("errors", "errors", Unit.COUNT),
+    Column("cancelled", "cancelled", Unit.COUNT),
     Column("error_ratio", "error ratio", Unit.RATIO),
     Column("p95_seconds", "p95", Unit.SECONDS),
     Column("p95_low", "p95 from", Unit.SECONDS),
     Column("p95_high", "to", Unit.SECONDS),
 )
 _TOOL_COLUMNS = (Column("tool", "tool"), *_MODEL_COLUMNS[2:])
-_RUN_COLUMNS = (
-    Column("runs", "runs", Unit.COUNT),
-    Column("errors", "errors or cancelled", Unit.COUNT),
-    *_MODEL_COLUMNS[5:],
-)
+_RUN_COLUMNS = (Column("runs", "runs", Unit.COUNT), *_MODEL_COLUMNS[3:])
 _MOST_WORKFLOWS = 3
 
 
@@ -87,11 +84,7 @@ def overview(question: Question) -> Section:
     totals = Totals(question.source, grid, first=question.extent[0], since=question.since)
     tasks, spending = _tasks(totals), _spending(totals)
     models, tools = _calls(totals, _CALLS, (_PROVIDER, _MODEL)), _calls(totals, _TOOLS, (_TOOL,))
-    # what was cancelled has a type of error, too, and nothing else tells it: their ratio would be no error ratio
-    workflows, runs = (
-        tuple((*row[:3], *row[4:]) for row in _calls(totals, histogram, (label,)))
-        for histogram, label in ((_WORKFLOWS, _WORKFLOW), (_RUNS, _AGENT))
-    )
+    workflows, runs = _calls(totals, _WORKFLOWS, (_WORKFLOW,)), _calls(totals, _RUNS, (_AGENT,))
     is_of_one = getattr(question.options, "agent", None) is not None
     of_all = " of all agents" if is_of_one else ""
     tables = (
@@ -159,10 +152,18 @@ def _spending(totals: Totals) -> Rows:
 
 
 def _calls(totals: Totals, histogram: str, by: tuple[str, ...]) -> Rows:
-    calls, failed = totals.by(f"{histogram}_count", by), totals.by(f"{histogram}_count", by, is_failed)
+    calls = totals.by(f"{histogram}_count", by)
+    judged, bad = totals.by(f"{histogram}_count", by, is_judged), totals.by(f"{histogram}_count", by, is_failed)
     most = totals.quantiles(histogram, by, 0.95)
     return tuple(
-        (*key, round(calls[key]), round(failed.get(key, 0.0)), _ratio(failed.get(key, 0.0), calls[key]), *_read(most.get(key)))
+        (
+            *key,
+            round(calls[key]),
+            round(bad.get(key, 0.0)),
+            round(calls[key]) - round(judged.get(key, 0.0)),
+            _ratio(bad.get(key, 0.0), judged.get(key, 0.0)),
+            *_read(most.get(key)),
+        )
         for key in sorted(calls)
         if calls[key]
     )
@@ -180,11 +181,16 @@ def _ratio(part: float, whole: float) -> float | None:
 def _flow(workflows: Rows) -> str:
     """Say how often workflows ran: that is what users asked for, and all else is within it."""
     told = [
-        f"{name} ran {counted(int(runs or 0), 'time')}{f' ({errors:,} with an error or cancelled)' if errors else ''}"
-        for name, runs, errors, *_ in sorted(workflows, key=lambda row: -int(row[1] or 0))
+        f"{name} ran {counted(int(runs or 0), 'time')}{_ended(int(errors or 0), int(cancelled or 0))}"
+        for name, runs, errors, cancelled, *_ in sorted(workflows, key=lambda row: -int(row[1] or 0))
     ]
     more = f"; and {counted(len(told) - _MOST_WORKFLOWS, 'workflow')} more" if len(told) > _MOST_WORKFLOWS else ""
     return f"{'Workflows' if len(told) > 1 else 'The workflow'} {'; '.join(told[:_MOST_WORKFLOWS])}{more}." if told else ""
+
+
+def _ended(errors: int, cancelled: int) -> str:
+    told = ", ".join(f"{many:,} {how}" for many, how in ((errors, "with an error"), (cancelled, "cancelled")) if many)
+    return f" ({told})" if told else ""
 
 
 def _sentence(runs: Rows, tasks: Rows, spending: Rows, models: Rows) -> str:

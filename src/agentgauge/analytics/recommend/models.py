@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentgauge.analytics.amounts import amount
 from agentgauge.analytics.intervals import newcombe, wilson
-from agentgauge.analytics.outcomes import is_failed
+from agentgauge.analytics.outcomes import is_failed, is_judged
 from agentgauge.analytics.recommend.advice import Advice, Confidence, Evidence, Gain
 from agentgauge.analytics.recommend.facts import daily, effective, selector, window
 from agentgauge.analytics.totals import grown_in, totals
@@ -60,7 +60,7 @@ class _Use:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """How a model did, for all agents: what it was asked for, and in each step its calls, failures, ends and cut answers."""
+    """How a model did, for all agents: what it was asked for, and in each step what it did, without cancelled calls."""
 
     operations: frozenset[str]
     calls: Sequence[float]
@@ -109,7 +109,7 @@ def _records(source: Source, grid: Grid) -> dict[str, _Record]:
     for (model, operation), many in totals(source, grid, _CALLS, (_MODEL, "gen_ai_operation_name")).items():
         if many > 0:
             operations.setdefault(model, set()).add(operation)
-    calls, failed = grown_in(_CALLS, lambda _: True, source, grid, by), grown_in(_CALLS, is_failed, source, grid, by)
+    calls, failed = (grown_in(_CALLS, where, source, grid, by) for where in (is_judged, is_failed))
     ends, cut = grown_in(_ENDS, lambda _: True, source, grid, by), grown_in(_ENDS, _cut, source, grid, by)
     nothing = [0.0] * grid.count
     return {
