@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,19 @@ def test_what_goes_well_has_all_points(store):
         "resource.memory_percent",
     ]
     assert list(store.points("operation.search.duration_ms").times) == list(store.points("operation.search.success").times)
+
+
+@pytest.mark.parametrize("success", ["no", "false", "error", "", 0, 1, None, 1.0])
+def test_a_success_that_is_no_bool_is_refused_and_not_taken_for_one(store, success, caplog):
+    store.record_performance_metric("search", 12.5, success)
+    assert store.metrics() == []
+    assert store.refused() == {"bad_value": 1}
+    assert f"success is of type {type(success).__name__}: give True or False" in caplog.text
+
+
+def test_a_success_may_be_what_a_comparison_in_numpy_returned(store):
+    store.record_performance_metric("search", 12.5, np.float64(1.0) < 2)
+    assert list(store.points("operation.search.success").values) == [1.0]
 
 
 @pytest.mark.parametrize(("failed", "points"), [(1, 100.0), (2, 80.0), (4, 40.0), (5, 40.0), (10, 40.0)])

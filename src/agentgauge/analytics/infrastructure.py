@@ -68,18 +68,20 @@ class InfrastructureAnalytics(BaseAnalytics):
         Args:
             operation: Its name, one of a bounded set.
             duration_ms: How long it took, milliseconds; not negative.
-            success: Whether it did what it was to do.
+            success: Whether it did what it was to do, a bool: of anything else, such as ``"no"``, nothing is recorded.
             timestamp: When it ended; now unless given.
         """
 
         def record() -> None:
+            if not _is_bool(success):
+                self._own_book().refuse("bad_value", f"success is of type {type(success).__name__}: give True or False")
+                return
             duration = self.__measured("duration_ms", duration_ms)
             name = self.__bounded("operation", operation) if duration is not None else None
             if duration is not None and name is not None:
                 at = self._own_book().clock() if timestamp is None else timestamp
-                is_success = 1.0 if success else 0.0
                 self.record_metric(f"operation.{name}.duration_ms", duration, at)
-                self.record_metric(f"operation.{name}.success", is_success, at)
+                self.record_metric(f"operation.{name}.success", 1.0 if success else 0.0, at)
 
         _contained(record)
 
@@ -247,6 +249,11 @@ def _rated(failed: int, ended: int, errors: int, usage: dict[str, float]) -> Sco
             points -= off
             reasons.append(f"{resource} is {used:.1f} on average: {off:.1f} points off")
     return Score(round(max(0.0, points), 1), tuple(reasons))
+
+
+def _is_bool(given: object) -> bool:
+    """Tell whether it is a bool, Python's own or one that a comparison in numpy returned."""
+    return isinstance(given, bool) or (type(given).__module__ == "numpy" and type(given).__name__ in {"bool", "bool_"})
 
 
 def _contained(record: Callable[[], None]) -> None:
