@@ -94,6 +94,14 @@ def test_auto_goes_by_the_ending_when_saving_and_by_the_content_when_loading(tmp
     assert told(loaded(tmp_path / "other.txt")) == {"latency": [(1.0, 2.5), (2.0, 0.0)]}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV.gz", "a.parquet", "a.yaml", "a.zip"])
+def test_an_ending_that_means_another_format_is_refused_unless_the_format_is_said(tmp_path, name):
+    with pytest.raises(ConfigurationError, match=r"let the name end in \.json, \.db or \.pickle, or say format_type="):
+        made().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    assert told(loaded(made().save(tmp_path / name, "json"))) == {"latency": [(1.0, 2.5), (2.0, 0.0)]}
+
+
 def test_a_database_is_read_by_any_tool(tmp_path):
     made().save(tmp_path / "a.db")
     database = sqlite3.connect(tmp_path / "a.db")

@@ -285,7 +285,8 @@ class BaseAnalytics:
         Args:
             path: Where to; a link stays, permissions too.
             format_type: ``auto`` goes by the path's ending (``.json``, ``.db``, ``.sqlite``, ``.sqlite3``, ``.pickle``, ``.pkl``,
-                each maybe with ``.gz``) and is JSON where that tells nothing.
+                each maybe with ``.gz``) and is JSON where that tells nothing; one that means another format, such as ``.csv``, is
+                refused.
             compress: Write gzip; so does a path that ends in ``.gz``.
             create_backup: Keep the file that was there, with ``.bak`` appended to its name.
             pickle_key: For ``pickle`` alone: at least 16 secret bytes, by which the file is signed.

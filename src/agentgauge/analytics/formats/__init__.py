@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import stat
 import zlib
 from pathlib import Path
@@ -28,6 +29,10 @@ MOST_BYTES = 1 << 28
 
 _FORMATS = ("auto", "json", "sqlite", "pickle")
 _BY_ENDING = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".pickle": "pickle", ".pkl": "pickle"}
+_FOREIGN = re.compile(
+    r"\.(csv|tsv|xml|ya?ml|toml|parquet|feather|arrow|avro|npy|npz|h5|hdf5|xlsx?|html?|md|pdf|png|svg|jsonl|ndjson|zip|tar|bz2|xz|zst)"
+)
+"""Endings that mean a format that is none of ours: who reads the file would take it for that."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -52,6 +57,11 @@ def save_file(
     is_gzip = chosen.suffix.lower() == ".gz"
     if format_type == "auto":
         ending = (chosen.with_suffix("") if is_gzip else chosen).suffix.lower()
+        if _FOREIGN.fullmatch(ending):
+            raise ConfigurationError(
+                f"save({str(chosen)!r}): {ending} means a format that save() does not write: let the name end in .json, .db or "
+                ".pickle, or say format_type='json', 'sqlite' or 'pickle'"
+            )
         format_type = _BY_ENDING.get(ending, "json")
     key = require_key(pickle_key, f"save({str(chosen)!r})") if format_type == "pickle" else b""
     document = as_document(saved)
