@@ -185,6 +185,14 @@ def test_a_report_of_one_agent_has_no_other_and_an_unknown_one_is_told_who_there
     assert "did you mean writer?" in program.ask("trends", "--agent", "writr", expected=2).err
 
 
+def test_two_agents_at_once_are_refused(program):
+    program.write()
+    with pytest.raises(SystemExit) as left:
+        program.ask("report", "--agent", "writer", "--agent", "researcher")
+    assert left.value.code == 2
+    assert "argument --agent: writer and researcher were given: ask about one at a time" in program.capsys.readouterr().err
+
+
 def test_what_users_asked_for_is_counted_before_what_it_took(program):
     program.write()
     first, second = json.loads(program.ask("report", "--section", "overview", "--json").out)["sections"]["overview"]["sentences"]

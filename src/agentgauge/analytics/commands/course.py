@@ -34,6 +34,18 @@ the source cannot be asked, has nothing in the window, or too little to judge an
 """
 
 
+class _Once(argparse.Action):
+    """Refuses an option that is given again: an answer that passes the first over would be taken for one about both."""
+
+    def __call__(self, _parser: ArgumentParser, namespace: Namespace, values: object, _option: str | None = None) -> None:
+        """Take the value."""
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(
+                self, f"{getattr(namespace, self.dest)} and {values} were given: ask about one at a time"
+            )
+        setattr(namespace, self.dest, values)
+
+
 def _command(name: str) -> Command:
     command: Command = load(f"agentgauge.analytics.commands.{_MODULES.get(name, name)}").COMMAND
     return command
@@ -58,7 +70,8 @@ def add_arguments(parser: ArgumentParser, name: str) -> None:
     parser.add_argument("--step", metavar="DURATION", help="from one time of it to the next (what suits the window)")
     command.add_options(parser)
     if name in WITH_AGENT:
-        parser.add_argument("--agent", metavar="NAME", help="leave the series of other agents out; models and machines are all's")
+        told = "leave the series of other agents out; models and machines are all's"
+        parser.add_argument("--agent", action=_Once, metavar="NAME", help=told)
     parser.add_argument("--format", choices=FORMATS, help="text, json, markdown or html (by the name of --output, or text)")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("--all", action="store_true", help="every row of a table; people see the first 20 else, JSON has all")
