@@ -25,7 +25,7 @@ from agentgauge import cli
 from agentgauge.analytics.history import History
 from agentgauge.analytics.sources import open_source
 from agentgauge.analytics.top.rows import rows, sorted_rows
-from agentgauge.analytics.top.screen import Course, View, draw, keep_reading
+from agentgauge.analytics.top.screen import Course, View, draw, keep_reading, sums
 from agentgauge.analytics.top.snapshot import SourceAt, parsed
 from agentgauge.errors import SourceError
 
@@ -79,6 +79,18 @@ def test_one_page_alone_gives_levels_and_no_rates():
     (row,) = rows(None, at(0, ok=100))
     assert (row.rate, row.error_ratio, row.p95_seconds, row.cost_per_second) == (None, None, None, None)
     assert row.in_progress == 2
+
+
+def test_what_is_not_measured_of_an_agent_is_absent_and_no_nought():
+    def without_lm_calls(seconds, **given):
+        lines = [line for line in page(**given).splitlines() if "agent_cost" not in line]
+        return parsed("\n".join([*lines, ""]), START + seconds, "x")
+
+    (row,) = found = rows(without_lm_calls(0, ok=100), without_lm_calls(10, ok=200))
+    assert (row.rate, row.cost_per_second, row.tokens_per_second) == (10.0, None, None)
+    assert sums(found, 10.0) == "1 agent, 2 tasks in progress; 10/s tasks over 10 s"
+    (of_lm_calls,) = rows(*(parsed('agent_tokens_total{gen_ai_agent_name="a"} 1\n', START + at, "x") for at in (0, 10)))
+    assert (of_lm_calls.rate, of_lm_calls.tokens_per_second) == (None, 0.0)
 
 
 def test_what_is_no_page_of_metrics_is_said():
@@ -164,7 +176,7 @@ def test_every_size_of_terminal_shows_names_and_tasks_and_is_not_overrun(width, 
 
 def test_the_sums_of_all_agents_stand_above_them():
     lines = drawn(120, 24, parsed(fleet(0), START, "x"), parsed(fleet(10), START + 10, "x"))
-    assert lines[1].strip() == "40 agents, 80 tasks in progress; 820/s tasks, $0.00/h, 0/s tokens over 10 s"
+    assert lines[1].strip() == "40 agents, 80 tasks in progress; 820/s tasks, $0.00/h over 10 s"
 
 
 def test_a_screen_says_how_old_what_it_shows_is():

@@ -25,7 +25,7 @@ _AGENT = "gen_ai_agent_name"
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One agent; what is not known yet, or was not seen, is None.
+    """One agent; what is not known yet, or has no series of this agent, is None.
 
     Attributes:
         agent: Its name.
@@ -97,7 +97,7 @@ def rows(before: Snapshot | None, now: Snapshot) -> list[AgentRow]:
     names = {*ended, *spent, *used, *in_progress, *oldest, *states}
 
     def a_second(growth: Mapping[str, float], name: str) -> float | None:
-        return growth.get(name, 0.0) / seconds if earlier is not None else None
+        return growth[name] / seconds if earlier is not None and name in growth else None
 
     return [
         AgentRow(

@@ -164,8 +164,9 @@ def sums(found: list[AgentRow], seconds: float | None) -> str:
             ("cost_per_second", Unit.USD_PER_SECOND, ""),
             ("tokens_per_second", Unit.PER_SECOND, " tokens"),
         )
+        if any(getattr(row, name) is not None for row in found)
     ]
-    return f"{words}; {', '.join(told)} over {duration(seconds)}"
+    return f"{words}; {', '.join(told)} over {duration(seconds)}" if told else words
 
 
 def _table(found: list[AgentRow], view: View, text: Any, width: int) -> Any:
