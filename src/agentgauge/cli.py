@@ -60,6 +60,7 @@ _ANSWERS = {
     "slo": "tell which objectives were kept, what is left of the error budgets, and the incidents",
     "compare": "tell what differs between two windows or two versions",
 }
+_TIMES = frozenset({"--since", "--until", "--at"})
 _TOP = "show agents at work in the terminal"
 
 
@@ -90,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["probe"]:  # which has an exact second, and reads its own few options
         return int(load("agentgauge.probe").main(words[1:]))
+    if words[:1] and words[0] in _ANSWERS:
+        words = _with_signs(words)
     parser, commands = _parsers(words)
     options, unknown = parser.parse_known_args(words)
     if unknown:  # whose help says more is that of the command which they follow
@@ -121,6 +124,17 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(str(error))
     run(program, words[1:])
     return 0
+
+
+def _with_signs(words: list[str]) -> list[str]:
+    """Join a time that begins with a sign to its option, so that argparse takes it for none and the command can refuse it."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _TIMES and re.match(r"-\d", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _refuse(message: str) -> int:

@@ -317,6 +317,12 @@ def test_an_option_that_is_proposed_works_in_its_place(asked, advised, program):
     program.ask(command, *shlex.split(found[1]), *options[2:])
 
 
+@pytest.mark.parametrize("words", [("--since", "-5m"), ("--since=-5m",), ("--until", "-5m")])
+def test_a_duration_with_a_sign_is_told_to_go_without(words, program):
+    said = program.write().ask("trends", *words, expected=2).err
+    assert f"{words[0][:7]} '-5m': a duration is that long ago and has no sign, say {words[0][:7]} 5m" in said
+
+
 @pytest.mark.parametrize("wrong", ["5h-3h", "abc", "5h/abc", "2026-01-01T00:00:00/now"])
 def test_what_is_no_window_is_told_the_form_of_one(wrong, program):
     program.write()

@@ -56,6 +56,8 @@ def as_time(option: str, text: str, *, now: float, before: float | None = None) 
     given = text.strip()
     if given.lower() == "now":
         return now
+    if re.match(r"-\d", given):
+        raise ConfigurationError(f"{option} {text!r}: a duration is that long ago and has no sign, say {option} {given[1:]}")
     if re.match(r"\d{4}-\d\d", given):
         return _instant(option, given)
     if re.fullmatch(r"\d{9,11}(\.\d+)?", given):  # as `date +%s` says it
