@@ -185,6 +185,12 @@ def test_a_report_of_one_agent_has_no_other_and_an_unknown_one_is_told_who_there
     assert "did you mean writer?" in program.ask("trends", "--agent", "writr", expected=2).err
 
 
+def test_where_no_task_of_an_agent_has_an_objective_it_is_said_whose(program):
+    program.write()
+    assert "\nNo task of writer has an objective: give it one" in program.ask("slo", "--agent", "writer", expected=2).out
+    assert "\nNo task has an objective: give it one" in program.ask("slo", expected=2).out
+
+
 def test_two_agents_at_once_are_refused(program):
     program.write()
     with pytest.raises(SystemExit) as left:

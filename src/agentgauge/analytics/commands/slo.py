@@ -106,7 +106,11 @@ def _sections(question: Question) -> tuple[Section, ...]:
     unjudged = tuple(_unjudged(name, promised, report) for name, promised in objectives.items() if promised.latency_seconds)
     findings = [finding for finding in unjudged if finding is not None]
     if not report.results:
-        return (Section("slo", "Objectives", (_none(report),), tuple(findings), is_answer=False),)
+        return (
+            Section(
+                "slo", "Objectives", (_none(report, getattr(question.options, "agent", None)),), tuple(findings), is_answer=False
+            ),
+        )
     by_kept = {kept: [one for one in report.results if one.whole.kept is kept] for kept in Kept}
     words = [f"{len(by_kept[Kept.KEPT])} of {len(report.results)} objectives were kept, {len(by_kept[Kept.MISSED])} missed"]
     words += [f"{len(by_kept[Kept.NO_DATA])} can be told neither: there was no call"] if by_kept[Kept.NO_DATA] else []
@@ -162,12 +166,13 @@ def _unjudged(name: tuple[str, str], promised: Objective, report: SloReport) -> 
     )
 
 
-def _none(report: SloReport) -> str:
+def _none(report: SloReport, agent: str | None) -> str:
+    task = f"No task of {agent}" if agent else "No task"
     if not report.without_objective:
-        return "No task ran in this window, and none has an objective."
+        return f"{task} ran in this window, and none has an objective."
     first = "/".join(report.without_objective[0])
     return (
-        f"No task has an objective: give it one in the program with @task(objective=Objective(...)), or here with --objective "
+        f"{task} has an objective: give it one in the program with @task(objective=Objective(...)), or here with --objective "
         f"'{first}=99%'. Tasks that ran: {'; '.join(map('/'.join, report.without_objective))}."
     )
 
