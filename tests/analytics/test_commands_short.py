@@ -336,6 +336,17 @@ def test_what_is_no_window_is_told_the_form_of_one(wrong, program):
         assert "a window is FROM/TO, such as 5h/3h" in program.ask(*words, expected=2).err
 
 
+@pytest.mark.parametrize("ended", [{}, {"endsAt": BEGIN - 3600}])
+def test_an_alert_from_before_the_source_is_told_when_the_source_begins(ended, program, tmp_path):
+    program.write()
+    path = tmp_path / "alert.json"
+    path.write_text(json.dumps({"labels": {"alertname": "Slow"}, "startsAt": BEGIN - 7200, **ended}))
+    said = program.ask("explain", "--alert", str(path), expected=2).err
+    assert "my agents.db does, at 2025-11-24 16:00:00 UTC: there is nothing before it to compare with" in said
+    path.write_text(json.dumps({"labels": {"alertname": "Slow"}, "startsAt": BEGIN + 7200}))
+    assert "\nThis is about the alert Slow.\n" in program.ask("explain", "--alert", str(path)).out
+
+
 def test_an_alert_that_is_not_there_is_said_without_a_number_of_the_system(program):
     said = program.write().ask("explain", "--alert", "nosuch.json", expected=2).err
     assert "--alert 'nosuch.json' cannot be read: No such file or directory" in said

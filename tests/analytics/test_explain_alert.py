@@ -12,6 +12,7 @@ from made_program import add_calls
 from made_source import MadeSource
 
 NOW = 1_700_010_000.0
+DIGEST = {"gen_ai_agent_name": "digest", "agent_task": "sum up"}
 LABELS = {"alertname": "AgentgaugeErrorRatioHigh", "gen_ai_agent_name": "researcher", "agent_task": "research"}
 
 
@@ -86,9 +87,17 @@ def test_an_alert_is_explained_by_what_leads_to_what_it_names_and_the_rest_is_a_
 
 def test_of_an_alert_of_which_nothing_moved_that_is_said_and_all_that_people_feel_is_explained():
     window = Grid.over(NOW - 1800, NOW, 60)
-    found = explain(two_agents(), window, alert=AlertWindow("Slow", {"gen_ai_agent_name": "digest"}, window))
+    source = two_agents().add("agent_tasks_in_progress", [NOW - 60 * at for at in range(120, -1, -1)], [1.0] * 121, **DIGEST)
+    found = explain(source, window, alert=AlertWindow("Slow", DIGEST, window))
     assert len(found.causes) == 2
     assert "Nothing that the alert names moved" in found.conclusion
+
+
+def test_an_alert_about_what_no_series_has_is_told_so():
+    window = Grid.over(NOW - 1800, NOW, 60)
+    found = explain(two_agents(), window, alert=AlertWindow("Slow", {**DIGEST, "severity": "page"}, window))
+    assert len(found.causes) == 2
+    assert """No series has the alert's gen_ai_agent_name="digest" and agent_task="sum up"; all that""" in found.conclusion
 
 
 def test_what_moved_without_leading_to_the_alert_is_no_cause_of_it():

@@ -67,7 +67,7 @@ def _sections(question: Question) -> tuple[Section, ...]:
     alert, before = None, None
     if options.alert:
         alert = _about(question, _alert(options.alert))
-        window, why = alert.window, f"The alert {alert.name}." if alert.name else ""
+        window, why = alert.window, f"This is about the alert {alert.name}." if alert.name else ""
     elif options.window:
         window, why = question.window("--window", options.window), ""
     else:
@@ -84,6 +84,11 @@ def _about(question: Question, alert: Mapping[str, Any]) -> AlertWindow:
     found = window_of_alert(alert, now=now, lead_seconds=_LEAD_SECONDS)
     earlier = found.window.start - found.window.step_seconds + _LEAD_SECONDS - question.extent[0]
     step = min(found.window.step_seconds, question.grid.step_seconds)
+    if earlier < 0 and not question.options.before:
+        raise ConfigurationError(
+            f"the alert began before {question.source.name} does, at {shown(question.extent[0], Unit.TIME)}: there is nothing "
+            "before it to compare with; name a window later than that with --window"
+        )
     if earlier >= 2 * _LEAD_SECONDS or earlier < 2 * step:
         return found
     return window_of_alert(alert, now=now, lead_seconds=earlier / 2, step_seconds=step)

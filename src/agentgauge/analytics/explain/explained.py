@@ -109,6 +109,7 @@ def explain(
         len(signals),
         is_about_alert=is_told,
         is_alert_silent=about is not None and not is_told,
+        unknown={} if alert is None or about is None or any(map(about, signals)) else _telling(alert),
     )
     return Explanation(window, before, named, symptoms, bystanders, len(signals), path, said)
 
@@ -142,6 +143,12 @@ def _subject(signal: Signal) -> tuple[str, ...]:
     return tuple(signal.labels.get(name, "") for name in signal.measure.by)
 
 
+def _telling(alert: AlertWindow) -> dict[str, str]:
+    """Return the labels that say what an alert is about."""
+    names = {name for measure in MEASURES for name in measure.by if name in alert.labels} or set(SOURCE_LABELS)
+    return {name: value for name, value in alert.labels.items() if name in names}
+
+
 def _about(alert: AlertWindow | None) -> Callable[[Signal], bool] | None:
     """Return what tells whether a signal is what an alert is about: it has a label of it, and no other value of one.
 
@@ -149,12 +156,11 @@ def _about(alert: AlertWindow | None) -> Callable[[Signal], bool] | None:
     """
     if alert is None:
         return None
-    labels = alert.labels
-    telling = {name for measure in MEASURES for name in measure.by if name in labels} or set(SOURCE_LABELS)
+    labels, telling = alert.labels, _telling(alert)
 
     def is_about(signal: Signal) -> bool:
         shared = {name for name in signal.labels if name in labels}
-        return bool(shared & telling) and all(signal.labels[name] == labels[name] for name in shared)
+        return bool(shared & telling.keys()) and all(signal.labels[name] == labels[name] for name in shared)
 
     return is_about
 

@@ -131,7 +131,15 @@ def advice(moved: Moved, where: Mapping[str, str], deploy: Deploy | None = None)
 _MACHINES = {Subject.PROCESS, Subject.HOST}
 
 
-def conclusion(causes: list[str], moved: int, looked_at: int, *, is_about_alert: bool, is_alert_silent: bool) -> str:
+def conclusion(
+    causes: list[str],
+    moved: int,
+    looked_at: int,
+    *,
+    is_about_alert: bool,
+    is_alert_silent: bool,
+    unknown: Mapping[str, str],
+) -> str:
     """Return the whole in one or two sentences.
 
     Args:
@@ -140,8 +148,11 @@ def conclusion(causes: list[str], moved: int, looked_at: int, *, is_about_alert:
         looked_at: Of how many.
         is_about_alert: Whether what an alert names was explained.
         is_alert_silent: Whether an alert was given of which nothing moved.
+        unknown: Labels of that alert, where no signal has them.
     """
-    silent = " Nothing that the alert names moved; all that people feel was looked at instead." if is_alert_silent else ""
+    named = " and ".join(f'{name}="{value}"' for name, value in unknown.items())
+    why = f"No series has the alert's {named}" if named else "Nothing that the alert names moved"
+    silent = f" {why}; all that people feel was looked at instead." if is_alert_silent else ""
     if causes:
         others = f" {counted(len(causes) - 1, 'more finding')} may have a part in it." if len(causes) > 1 else ""
         return f"Likely cause: {causes[0]}{others}{silent}"
