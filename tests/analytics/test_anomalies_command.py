@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import re
 
 import pytest
 
@@ -42,6 +45,27 @@ def test_it_names_what_it_could_not_judge_with_what_is_known_of_it_and_how_long_
     assert rows["task_error_ratio"]["values"] < 64
     assert rows["task_error_ratio"]["enough_seconds"] > 75 * 60
     assert "2 signals judged; of 2 there is too little to judge by" in " ".join(told["sentences"])
+
+
+def test_a_percentile_is_told_with_the_bounds_of_its_bucket(tmp_path, capsys):
+    path = tmp_path / "agents.history"
+    times = [float(BEGIN + 15 * index) for index in range(300)]
+    bounds = (0.25, 0.5, 1.0, 2.0, 4.0, math.inf)
+    usual, worst = (0, 15, 20, 20, 20, 20), (0, 0, 0, 0, 20, 20)  # of twenty waits, how many end within each bound
+    with History(path, clock=lambda: times[-1]) as history:
+        history.write_points("agentgauge_build_info", {}, times, [1.0] * 300)
+        for bound, often, late in zip(bounds, usual, worst, strict=True):
+            each = [late if 200 <= index < 208 else often + (index * 7 % 4 if often == 15 else 0) for index in range(300)]
+            counts = [float(total) for total in itertools.accumulate(each)]
+            labels = {"gen_ai_agent_name": "r", "queue": "inbox", "le": f"{bound:g}".replace("inf", "+Inf")}
+            history.write_points("agent_queue_wait_seconds_bucket", labels, times, counts)
+    asked = ("anomalies", "--source", str(path), f"--since={BEGIN}", f"--until={BEGIN + 15 * 299}", "--measure", "queue_wait_p95")
+    assert cli.main([*asked, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["sections"]["anomalies"]["findings"]
+    assert re.match(
+        r"about 3\.\d+ s, between 2 s and 4 s, where about \d+ ms, between 500 ms and 1 s, was expected, until ",
+        found["evidence"],
+    )
 
 
 def test_where_the_step_is_too_long_it_says_so_and_has_no_answer(ask):

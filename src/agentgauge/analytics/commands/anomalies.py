@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from agentgauge.analytics.amounts import counted, duration
 from agentgauge.analytics.analysis.findings import LEAST_KNOWN
 from agentgauge.analytics.anomalies import survey
+from agentgauge.analytics.bounds import bounds_of
 from agentgauge.analytics.commands.command import Command
 from agentgauge.analytics.commands.lasting import changed_for_good, lasting_finding, pointer
 from agentgauge.analytics.commands.shared import MEASURE, add_measure, chart_of, chosen_measures, spaced, unit_of, whom
+from agentgauge.analytics.explain.wording import level
 from agentgauge.analytics.observations import LEAST_OBSERVATIONS
 from agentgauge.analytics.report.document import Column, Finding, Mark, Section, Severity, Table, Unit
 from agentgauge.analytics.report.numbers import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from agentgauge.analytics.anomalies import Anomaly, Survey
     from agentgauge.analytics.commands.question import Question
 
@@ -87,7 +91,7 @@ def _sections(question: Question) -> tuple[Section, ...]:
                 f"{counted(len(found), 'stretch of time was', 'stretches of time were')} out of the ordinary.",
                 *lines,
             ),
-            (*map(_finding, found), *map(lasting_finding, lasting)),
+            (*_findings(question, found), *map(lasting_finding, lasting)),
             (Table("anomalies", "", _COLUMNS, rows), *tables),
             tuple(
                 chart_of(f"anomaly_{number}", one.signal.title, [one.signal], [Mark(one.start, one.end, spaced(str(one.shape)))])
@@ -98,7 +102,16 @@ def _sections(question: Question) -> tuple[Section, ...]:
     )
 
 
-def _finding(found: Anomaly) -> Finding:
+def _findings(question: Question, found: Sequence[Anomaly]) -> Iterator[Finding]:
+    """Tell anomalies; of a percentile with the bounds of its bucket, between which its value is a guess."""
+    measures = {one.signal.measure.name: one.signal.measure for one in found}
+    bounds = {name: bounds_of(measure, question.source, question.grid) for name, measure in measures.items()}
+    for one in found:
+        key = tuple(one.signal.labels.get(name, "") for name in one.signal.measure.by)
+        yield _finding(one, bounds[one.signal.measure.name].get(key, ()))
+
+
+def _finding(found: Anomaly, bounds: Sequence[float]) -> Finding:
     unit = unit_of(found.signal.measure)
     title = f"{spaced(str(found.shape))} in {found.signal.title} from {shown(found.start, Unit.TIME)}"
     was, expected, until = shown(found.observed, unit), shown(found.expected, unit), shown(found.end, Unit.TIME)
@@ -106,6 +119,8 @@ def _finding(found: Anomaly) -> Finding:
         usual = shown(median(value for value in found.signal.values if math.isfinite(value)), unit)
         evidence = f"a standard deviation of {was} about a usual {usual}, where {expected} was expected, until {until}"
     else:
+        if bounds:
+            was, expected = (level(value, str(unit), bounds) for value in (found.observed, found.expected))
         evidence = f"{was} where {expected} was expected, until {until}"
     if not found.size:
         evidence += "; too little to be felt"
