@@ -39,10 +39,10 @@ def advice(source):
     return {one.rule: one for one in recommend(source, GRID)}
 
 
-def waste(failed=20, wasted=5000, tokens=100_000, usd=2.0):
+def waste(failed=20, wasted=5000, tokens=100_000, usd=2.0, outcome="error"):
     source = Day()
-    source.grow("agent_wasted_tokens_total", wasted, outcome="error", **AGENT)
-    source.grow("agent_task_duration_seconds_count", failed, outcome="error", **TASK)
+    source.grow("agent_wasted_tokens_total", wasted, outcome=outcome, **AGENT)
+    source.grow("agent_task_duration_seconds_count", failed, outcome=outcome, **TASK)
     source.grow("agent_tokens_total", tokens, gen_ai_token_type="input", gen_ai_request_model="m", **AGENT)
     if usd:
         source.grow("agent_cost_usd_total", usd, gen_ai_request_model="m", **AGENT)
@@ -58,6 +58,11 @@ def test_tokens_that_failed_runs_used_are_priced():
     assert found.confidence is Confidence.MEDIUM
     unpriced = advice(waste(usd=0))["wasted_tokens"]
     assert (unpriced.gain.unit, round(unpriced.gain.value)) == ("tokens_per_day", 5000)
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "abandoned"])
+def test_runs_that_were_cancelled_are_told_as_people_say_it(outcome):
+    assert advice(waste(outcome=outcome))["wasted_tokens"].sentence.startswith(f"20 runs of researcher that were {outcome} used")
 
 
 def test_runs_are_counted_and_not_the_tasks_inside_them():

@@ -21,6 +21,7 @@ __all__ = ["repeated_tool_calls", "wasted_tokens"]
 
 _AGENT, _TOOL = "gen_ai_agent_name", "gen_ai_tool_name"
 _TASKS = "agent_task_duration_seconds_count"
+_ENDED = {"cancelled": "were cancelled", "abandoned": "were abandoned"}
 _LEAST_FAILED = 10
 _LEAST_WASTE = 0.01
 _LEAST_REPEATED = 30
@@ -49,13 +50,13 @@ def wasted_tokens(source: Source, grid: Grid) -> list[Advice]:
         price = cost.get(key[:1], 0.0) / tokens
         amount = scaled(per_day, price) if price else per_day
         gain = Gain(amount[0], "usd_per_day" if price else "tokens_per_day", amount[1])
-        labels = named(by, key)
+        labels, ended = named(by, key), _ENDED.get(key[1], f"ended in {key[1]}")
         used_by = selector({_AGENT: key[0]}, 'gen_ai_token_type=~"input|output"')
         found.append(
             Advice(
                 rule="wasted_tokens",
                 labels=labels,
-                sentence=f"{counted(round(failed), noun)} of {key[0] or 'no agent'} that ended in {key[1]} used {total:,.0f} of"
+                sentence=f"{counted(round(failed), noun)} of {key[0] or 'no agent'} that {ended} used {total:,.0f} of"
                 f" its {tokens:,.0f} tokens ({total / tokens:.1%}): find out why they end so, or end them sooner.",
                 evidence=(
                     Evidence("share of its tokens that were wasted", total / tokens, "ratio", round(failed)),
