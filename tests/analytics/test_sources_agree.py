@@ -17,6 +17,7 @@ from agentgauge.analytics.frames import Fold, Grid
 from agentgauge.analytics.history import History
 from agentgauge.analytics.prometheus import Prometheus
 from agentgauge.analytics.sources import open_source
+from agentgauge.analytics.totals import totals
 from backfilled import BEGIN, backfilled, sample
 from stack import Stack
 
@@ -148,6 +149,27 @@ def test_a_window_in_parts_is_the_window(both):
     [frame] = server.frames("made_calls_total", grid)
     [whole] = server.frames("made_calls_total", Grid.over(BEGIN, BEGIN + 7200, 60.0))
     assert list(frame.values[119::120]) == pytest.approx(list(whole.values), nan_ok=True)
+
+
+def test_both_count_alike_what_came_after_a_window_began_between_two_processes(tmp_path):
+    """An old process of 3,600 calls, and a next one of 5 at each sample, the first of them 5, that began 101 s later."""
+    old, start = [BEGIN + 15.0 * number for number in range(241)], BEGIN + 3701.0
+    new = [start + 1, *(BEGIN + 3705 + 15.0 * number for number in range(80))]
+    labels = {"gen_ai_agent_name": "a", "agent_task": "t", "outcome": "success"}
+    rows = [(at, BEGIN - 1.0, 15.0 * number) for number, at in enumerate(old)]
+    rows += [(at, start, 5.0 * number) for number, at in enumerate(new, 1)]
+    calls, began = "agent_task_duration_seconds_count", "process_start_time_seconds"
+    lines = [sample(began, {}, first, at) for at, first, _ in rows] + [sample(calls, labels, value, at) for at, _, value in rows]
+    with History(tmp_path / "history.db", clock=lambda: new[-1]) as history, backfilled(tmp_path, lines) as url:
+        for at, first, value in rows:
+            history.write(at, [(began, (), first), (calls, tuple(sorted(labels.items())), value)])
+        for step in (1.0, 15.0, 60.0):
+            for since in range(BEGIN + 3600, BEGIN + 3701, 10):
+                grid = Grid.over(since, new[-1], step)
+                of_old = 0 if grid.start - step >= old[-1] else 3600 - old.index(grid.start - step) * 15
+                of_new = sum(at <= grid.end for at in new) * 5
+                for source in (history, Prometheus(url)):
+                    assert totals(source, grid, calls, ("agent_task",)) == {("t",): of_old + of_new}, (source, step, since)
 
 
 def test_the_extent_is_that_of_the_samples_of_programs_of_ours(tmp_path):

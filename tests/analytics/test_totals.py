@@ -101,6 +101,50 @@ def test_a_comparison_counts_what_each_program_did_from_its_first_call_on():
     assert (found.count_before, found.count_after) == (105, 105)
 
 
+SPEED, LIFE = 3, 3600  # calls a sweep of the old program, and for how many seconds it ran
+
+
+def two_programs(gap, first, source=None):
+    """Make a program that ends at START, and its next process that begins a gap later, has so much at first, and 40 sweeps."""
+    source = source or MadeSource()
+    old = [START - LIFE + 15 * place for place in range(LIFE // 15 + 1)]
+    new = [START + gap + 1, *(START + gap + 15 * place for place in range(1, 41))]
+    starts = [START - LIFE - 1.0] * len(old) + [START + gap + 0.5] * len(new)
+    counts = [SPEED * place for place in range(len(old))] + [first + 2 * place for place in range(len(new))]
+    source.add("process_start_time_seconds", [*old, *new], starts)
+    return source.add(CALLS, [*old, *new], counts, outcome="success", **TASK)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5000])
+@pytest.mark.parametrize("step", [1, 15, 60, 600])
+@pytest.mark.parametrize("gap", [20, 101, 290, 310, 1000])
+def test_a_window_that_begins_between_two_processes_has_what_the_new_one_did_alone(gap, step, first):
+    source, end = two_programs(gap, first), START + 2400
+    for since in range(START - 400, START + gap, 19):
+        grid = Grid.over(since, end, step)
+        begin = grid.start - step
+        last = max(at for at in (begin, *grid.times) if at < START + gap + 1)  # no step shows what the old one did later
+        of_old = SPEED * (min(LIFE, last - START + LIFE) // 15 - min(LIFE, begin - START + LIFE) // 15)
+        assert totals(source, grid, CALLS, ()) == {(): of_old + first + 80}, since - START
+
+
+def test_a_counter_that_the_next_process_has_only_after_its_first_call_began_at_zero():
+    source = MadeSource().add(
+        "process_start_time_seconds", [START, START + 1, START + 4, START + 5, START + 6], [1, 1, *[START + 3.0] * 3]
+    )
+    source.add(CALLS, [START, START + 1, START + 4, START + 5, START + 6], [7, 9, math.nan, 30, 31], outcome="success", **TASK)
+    grown = Totals(source, Grid.over(START, START + 6, 1)).steps(CALLS, (), is_over_gaps=False)[()]
+    assert [(index, value) for index, value in enumerate(grown) if value > 0] == [(0, 2), (4, 30), (5, 1)]
+
+
+def test_what_is_looked_back_for_of_a_counter_that_the_next_process_lacks_does_not_count():
+    source = MadeSource().add(
+        "process_start_time_seconds", [START, START + 60, START + 120, START + 180], [1, 1, *[START + 90.0] * 2]
+    )
+    source.add(CALLS, [START, START + 60], [7, 9], outcome="success", **TASK)
+    assert totals(source, Grid.over(START, START + 180, 60), CALLS, ()) == {(): 2}
+
+
 @pytest.mark.parametrize("metric", ["system_disk_io_bytes_total", "container_cpu_throttled_time_seconds_total"])
 def test_what_a_machine_counted_before_a_program_began_is_none_of_its_growth(metric):
     source = program(START + 0.5, [2, 5, 9, 12]).add(metric, [START + at for at in range(1, 5)], [1e9, 1e9 + 1, 1e9 + 2, 1e9 + 3])

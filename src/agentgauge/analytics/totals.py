@@ -24,6 +24,7 @@ __all__ = ["Totals", "grown_in", "totals", "whole_grid"]
 
 _PROGRAM_START = "process_start_time_seconds"
 _NOT_OF_THE_PROGRAM = ("system_", "container_")  # counted before it began, since the machine or the container did
+_SAME_SECONDS = 1.0  # starts that are no further apart are those of one process
 _NAN = math.nan
 
 
@@ -35,8 +36,9 @@ class Totals:
     """What counters of a source grew by in ``(grid.start - step, grid.end]``.
 
     What a counter had at its first sample is growth, too, where its program began in the window, or was seen before it:
-    PromQL's ``increase()`` leaves that out, and so misses what a short program did. Of counters of the machine and the container
-    only what was seen to grow counts: they began before the program.
+    PromQL's ``increase()`` leaves that out, and so misses what a short program did. What a source looks back for of a process
+    that ended before the window is none of its growth, and all that the next process of the program did is. Of counters of
+    the machine and the container only what was seen to grow counts: they began before the program.
 
     Args:
         source: Where the counters are.
@@ -55,12 +57,11 @@ class Totals:
         self._first = Grid(float(math.ceil(first)), 1.0, 1) if self._grid.start < first < grid.end else None
         at_first = source.frames(_PROGRAM_START, self._first) if self._first is not None else []
         self._seen_at_first = {_program(frame.labels) for frame in at_first}
-        self._seen: dict[tuple[str, ...], int] = {}
-        self._starts: dict[tuple[str, ...], float] = {}
-        for frame in source.frames(_PROGRAM_START, self._grid, fold=Fold.MAX):
-            program = _program(frame.labels)
-            self._starts[program] = min(value for value in frame.values if not math.isnan(value))
-            self._seen[program] = _begin(frame)
+        # of the same fold as the counters: a value that is looked back for is told from what its next process had
+        began = source.frames(_PROGRAM_START, self._grid)
+        self._starts = {_program(frame.labels): frame.values for frame in began}
+        self._seen = {_program(frame.labels): _begin(frame) for frame in began}
+        self._unknown = array("d", [_NAN]) * self._grid.count
 
     def steps(
         self, metric: str, labels: tuple[str, ...], where: Where = _all, *, is_over_gaps: bool = True
@@ -85,8 +86,7 @@ class Totals:
             if not where(frame.labels):
                 continue
             grown = self._growth(frame, seen[_program(frame.labels)], first.get(_labels(frame), _NAN))
-            if is_over_gaps:
-                _add_gaps(frame, grown)
+            self._add_unseen(frame, grown, is_over_gaps=is_over_gaps)
             known = sums.setdefault(tuple(frame.labels.get(name, "") for name in labels), array("d", [_NAN]) * (len(grown) - 1))
             grown[1] = _sum(grown[0], grown[1])  # what came before the window was asked for with it, or else is nothing
             for index, value in enumerate(grown[1:]):
@@ -110,14 +110,36 @@ class Totals:
         if begin >= len(grown):
             return grown
         program, value = _program(frame.labels), frame.values[begin]
-        start = self._starts.get(program)
-        is_own = not frame.metric.startswith(_NOT_OF_THE_PROGRAM)
+        start = next((at for at in self._starts_of(frame)[begin:] if not math.isnan(at)), _NAN)
         is_late = begin > seen or (math.isnan(first) and program in self._seen_at_first)
-        if is_own and (is_late or (start is not None and start > self._since)):
+        if _is_own(frame) and (is_late or start > self._since):
             grown[begin] = value
         elif not math.isnan(first):
             grown[begin] = value - first if value >= first else value
         return grown
+
+    def _starts_of(self, frame: Frame) -> array[float]:
+        """Return when the process began that the values of a series are of."""
+        return self._starts.get(_program(frame.labels), self._unknown)
+
+    def _add_unseen(self, frame: Frame, grown: array[float], *, is_over_gaps: bool) -> None:
+        """Add what no difference shows: all that a next process did, and what a counter grew by while it was not seen."""
+        starts, step, is_own = self._starts_of(frame), frame.grid.step_seconds, _is_own(frame)
+        last, began, is_gap = _NAN, _NAN, False
+        for index, (value, start) in enumerate(zip(frame.values, starts, strict=True)):
+            if math.isnan(value):
+                is_gap = True
+                continue
+            # a value that stands still may be the old process's, looked back for
+            is_next = is_own and start > began + _SAME_SECONDS and value != last
+            if not math.isnan(last) and (is_next or is_gap):
+                # all of it is of this step where the process began in it, or was there before without the counter
+                is_of_step = is_next and (start > frame.grid.start + (index - 1) * step or starts[index - 1] == start)
+                if is_over_gaps or is_of_step or not is_gap:
+                    grown[index] = value if is_next or value < last else value - last
+            if is_next or math.isnan(began):
+                began = start
+            last, is_gap = value, False
 
 
 def grown_in(metric: str, where: Where, source: Source, grid: Grid, by: tuple[str, ...]) -> dict[tuple[str, ...], array[float]]:
@@ -174,24 +196,16 @@ def _begin(frame: Frame) -> int:
     return next((index for index, value in enumerate(frame.values) if not math.isnan(value)), len(frame.values))
 
 
-def _add_gaps(frame: Frame, grown: array[float]) -> None:
-    """Add what a counter grew by while it was not seen, which no step shows, where it is seen again."""
-    last, is_gap = _NAN, False
-    for index, value in enumerate(frame.values):
-        if math.isnan(value):
-            is_gap = True
-            continue
-        if is_gap and not math.isnan(last):
-            grown[index] = value - last if value >= last else value
-        last, is_gap = value, False
-
-
 def _sum(one: float, other: float) -> float:
     return other if math.isnan(one) else one if math.isnan(other) else one + other
 
 
 def _total(grown: array[float]) -> float:
     return math.fsum(value for value in grown if not math.isnan(value))
+
+
+def _is_own(frame: Frame) -> bool:
+    return not frame.metric.startswith(_NOT_OF_THE_PROGRAM)
 
 
 def _program(labels: Mapping[str, str]) -> tuple[str, ...]:
