@@ -353,6 +353,21 @@ def test_deploys_and_restarts_are_found():
     assert deploy.until.timestamp() == START + 60 * (STEPS + 1)
 
 
+@pytest.mark.parametrize("step", [60, 300])
+def test_a_deploy_is_of_the_moment_that_its_process_began(step):
+    """A program that ended 20 s before, so that its samples are still looked back for."""
+    begun = START + 60 * STEPS + 20.5
+    times = [START + 15.0 * number for number in range(4 * STEPS + 1)] + [begun + 1 + 15 * number for number in range(4 * STEPS)]
+    is_old = [at < begun for at in times]
+    source = MadeSource().add("process_start_time_seconds", times, [START - 5.0 if old else begun for old in is_old], job="j")
+    for version, there in (("1", is_old), ("2", [not old for old in is_old])):
+        source.add("target_info", times, [1.0 if own else math.nan for own in there], job="j", service_version=version)
+    (deploy,) = find_deploys(source, Grid.over(START, times[-1], step))
+    assert (deploy.what, deploy.at.timestamp()) == ("service_version", begun)
+    before, after = Grid.over(START, deploy.at.timestamp(), 60), Grid.over(deploy.until.timestamp(), times[-1], 60)
+    assert before.end <= begun <= after.start - 60 <= begun + step
+
+
 @pytest.mark.parametrize("setting", [{"level": 1.0}, {"level": 0}, {"margin": -1}, {"margin_ratio": "x"}])
 def test_a_setting_of_a_comparison_that_cannot_work_is_refused(setting):
     with pytest.raises(ConfigurationError, match=next(iter(setting))):

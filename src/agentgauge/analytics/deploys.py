@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agentgauge.analytics.signals import SOURCE_LABELS
+
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterator, Mapping
 
     from agentgauge.analytics.frames import Frame, Grid, Source
@@ -26,7 +29,8 @@ class Deploy:
     """A change of version, or a restart.
 
     Attributes:
-        at: When it began at the earliest: a step before the first instance was seen with it, which had begun to work by then.
+        at: When it began: where the first instance's process did, or at the earliest, a step before it was seen, where its start
+            is not known.
         until: When the last one was.
         labels: ``job`` where the source has it.
         what: ``service_version``, ``agentgauge_version`` or ``restart``.
@@ -53,17 +57,20 @@ def find_deploys(source: Source, grid: Grid) -> list[Deploy]:
         SourceError: The source cannot be asked.
     """
     found: list[Deploy] = []
+    started = source.frames("process_start_time_seconds", grid)
+    starts = {_program(frame): frame.values for frame in started}
     for metric, label, what in _VERSIONS:
-        jobs: dict[str, list[tuple[int, str]]] = {}
+        jobs: dict[str, list[tuple[int, str, float]]] = {}
         for frame in source.frames(metric, grid):
             version = frame.labels.get(label, "")
             if version:
                 job = frame.labels.get("job", "")
-                jobs.setdefault(job, []).extend((index, version) for index in _appearances(frame))
+                own = starts.get(_program(frame))
+                jobs.setdefault(job, []).extend((index, version, _begun(own, index, grid)) for index in _appearances(frame))
         for job, seen in jobs.items():
             found.extend(_changes(job, sorted(seen), what, grid))
     near = _NEAR_STEPS * grid.step_seconds
-    for restart in _restarts(source, grid):
+    for restart in _restarts(started, grid):
         if not any(
             each.labels == restart.labels
             and each.at.timestamp() - near <= restart.at.timestamp() <= each.until.timestamp() + near
@@ -74,6 +81,17 @@ def find_deploys(source: Source, grid: Grid) -> list[Deploy]:
     return sorted(found, key=lambda deploy: (deploy.at, deploy.what))
 
 
+def _program(frame: Frame) -> tuple[str, ...]:
+    return tuple(frame.labels.get(name, "") for name in SOURCE_LABELS)
+
+
+def _begun(starts: array[float] | None, index: int, grid: Grid) -> float:
+    """Return where a program that is seen at a time first began: where its process did, or else in the step that ends there."""
+    at, step = grid.times[index], grid.step_seconds
+    start = starts[index] if starts is not None else math.nan
+    return start if at - (1 + _NEAR_STEPS) * step < start <= at else at - step  # an old process may say its version anew
+
+
 def _appearances(frame: Frame) -> Iterator[int]:
     values = frame.values
     for index, value in enumerate(values):
@@ -81,12 +99,11 @@ def _appearances(frame: Frame) -> Iterator[int]:
             yield index
 
 
-def _changes(job: str, seen: list[tuple[int, str]], what: str, grid: Grid) -> Iterator[Deploy]:
-    first, current = seen[0]
+def _changes(job: str, seen: list[tuple[int, str, float]], what: str, grid: Grid) -> Iterator[Deploy]:
+    first, current, _ = seen[0]
     deploy: Deploy | None = None
-    for index, version in seen:
-        at = datetime.fromtimestamp(grid.times[index], UTC)
-        begun = at - timedelta(seconds=grid.step_seconds)  # in which it worked before it was first seen
+    for index, version, began in seen:
+        at, begun = (datetime.fromtimestamp(moment, UTC) for moment in (grid.times[index], began))
         if version == current:
             if deploy is not None and index > first:
                 deploy = replace(deploy, until=at, instances=deploy.instances + 1)
@@ -99,9 +116,9 @@ def _changes(job: str, seen: list[tuple[int, str]], what: str, grid: Grid) -> It
         yield deploy
 
 
-def _restarts(source: Source, grid: Grid) -> list[Deploy]:
+def _restarts(started: list[Frame], grid: Grid) -> list[Deploy]:
     moments: dict[str, list[float]] = {}
-    for frame in source.frames("process_start_time_seconds", grid):
+    for frame in started:
         job = frame.labels.get("job", "")
         before = math.nan
         for value in frame.values:
