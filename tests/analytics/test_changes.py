@@ -38,6 +38,7 @@ NOISES = {
     "heavy tails": lambda random: random.standard_t(2, 240),
     "skewed": lambda random: random.lognormal(0, 1, 240),
     "counts": lambda random: random.poisson(0.7, 240).astype(float),
+    "shares of few calls": lambda random: random.binomial(18, 0.02, 240) / random.integers(14, 23, 240),
     "memory of 0.5": lambda random: autoregressive(0.5, 240, random),
     "memory of 0.8": lambda random: autoregressive(0.8, 240, random),
 }
@@ -69,6 +70,12 @@ def test_several_steps_are_found_each_with_the_levels_about_it():
             for change, at, after in zip(found, (100, 160, 240), (4, 0, 3), strict=True)
         )
     assert right >= 28
+
+
+def test_a_share_of_few_calls_is_no_step_where_about_half_of_the_neighbours_are_equal():
+    calls = 3 * [18, 20, 20, 19, 18, 22, 16, 11, 19, 21, 20, 18, 22, 25, 20, 19]
+    failed = {0: 1, 2: 1, 5: 1, 6: 1, 7: 2, 13: 1, 19: 1, 22: 1, 29: 1, 33: 1, 39: 1, 41: 1, 44: 1, 45: 1}
+    assert not change_points([failed.get(at, 0) / of for at, of in enumerate(calls[:46])])
 
 
 def test_a_step_in_noise_that_remembers_is_found():

@@ -122,7 +122,8 @@ def _long_run_variance(np: Any, scores: Any, least: int) -> float:
 
 def _without_jumps(np: Any, differences: Any) -> Any:
     sizes = np.abs(differences)
-    return differences[sizes <= _JUMP * float(np.median(sizes)) / _DEVIATION_OF_MEDIAN]
+    moved = sizes[sizes > 0]  # where every second value is the same as its neighbour, the median of all would be next to nothing
+    return differences[sizes <= _JUMP * float(np.median(moved)) / _DEVIATION_OF_MEDIAN] if len(moved) else differences
 
 
 def _partition(np: Any, scores: Any, penalty: float, least: int) -> list[int]:
