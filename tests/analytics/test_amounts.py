@@ -64,6 +64,10 @@ def test_a_duration_is_near_what_it_was(seconds):
     assert float(count) * size == pytest.approx(seconds, rel=0.005)
 
 
+def test_nothing_is_told_to_be_impossible():
+    assert [amount(p, "probability") for p in (0.0, 1e-300, 1.2e-9, 0.031)] == ["<1e-300", "<1e-300", "1.2e-09", "0.031"]
+
+
 def test_one_is_not_many():
     assert [counted(count, "agent") for count in (0, 1, 2, 1000)] == ["0 agents", "1 agent", "2 agents", "1,000 agents"]
     assert counted(2, "piece of advice", "pieces of advice") == "2 pieces of advice"

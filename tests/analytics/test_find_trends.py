@@ -150,6 +150,11 @@ def test_what_never_changes_does_not_weaken_what_does():
     assert among.p_value == alone.p_value > 0
 
 
+def test_no_p_value_is_zero():
+    (found,) = find_trends(gauge(MadeSource(), "process_threads", np.repeat([10.0, 20.0], 144)), GRID)
+    assert 0 < found.p_value <= 1e-300
+
+
 def test_what_could_not_be_judged_is_named():
     source = gauge(MadeSource(), "process_threads", [10.0] * 288)
     source.add("process_open_fds", TIMES[1:10], range(9))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-__all__ = ["amount", "as_iso", "counted", "duration", "moment", "percent"]
+__all__ = ["LEAST_PROBABILITY", "amount", "as_iso", "counted", "duration", "moment", "percent"]
+
+LEAST_PROBABILITY = 1e-300
+"""What is told of those that are less, 0 among them: no data can tell that something is impossible."""
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _THOUSAND = 1000.0
@@ -19,8 +22,8 @@ def amount(value: float, unit: str = "") -> str:
 
     Args:
         value: A number, finite or not.
-        unit: As measures and columns name it, such as ``seconds``, ``ratio``, ``usd_per_second`` or ``calls_per_day``, or
-            ``points`` for how far two ratios lie apart; none for others.
+        unit: As measures and columns name it, such as ``seconds``, ``ratio``, ``usd_per_second`` or ``calls_per_day``,
+            ``probability`` for p-values, or ``points`` for how far two ratios lie apart; none for others.
     """
     if not math.isfinite(value):
         return "unknown" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
@@ -31,14 +34,14 @@ def amount(value: float, unit: str = "") -> str:
             return f"{_digits(100 * value)} percentage points"
         case "seconds":
             return duration(value)
-        case "bytes":
-            return _bytes(value)
-        case "bytes_per_second":
-            return f"{_bytes(value)}/s"
+        case "bytes" | "bytes_per_second":
+            return f"{_bytes(value)}{unit.removeprefix('bytes').replace('_per_second', '/s')}"
         case "usd":
             return _usd(value)
         case "usd_per_second":  # nobody thinks in dollars a second
             return f"{_usd(value * _HOUR)}/h"
+        case "probability" if value <= LEAST_PROBABILITY:
+            return f"<{LEAST_PROBABILITY:g}"
         case "count":
             return f"{round(value):,}"
         case "time":

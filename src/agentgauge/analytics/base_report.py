@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agentgauge.analytics.amounts import duration
+from agentgauge.analytics.amounts import LEAST_PROBABILITY, amount, duration
 from agentgauge.analytics.analysis.changes import change_points
 from agentgauge.analytics.analysis.course import MOST_STEPS, is_stepped, left_by_line, left_by_steps
 from agentgauge.analytics.analysis.trend import Direction, trend
@@ -138,8 +138,8 @@ def _slope(points: Points) -> FoundSlope:
         return FoundSlope(found.direction.value, None, None)
     if found.direction is not Direction.CONSTANT and (changes := _changes(points, found)):
         steps = tuple(FoundStep(datetime.fromtimestamp(points.times[one.index], UTC), one.before, one.after) for one in changes)
-        return FoundSlope("stepped", None, _known(min(1.0, 2 * min(one.p_value for one in changes))), steps)
-    return FoundSlope(found.direction.value, _known(found.slope * 3600), _known(found.p_value))
+        return FoundSlope("stepped", None, _chance(2 * min(one.p_value for one in changes)), steps)
+    return FoundSlope(found.direction.value, _known(found.slope * 3600), _chance(found.p_value))
 
 
 def _changes(points: Points, line: Trend) -> list[Change]:
@@ -149,6 +149,10 @@ def _changes(points: Points, line: Trend) -> list[Change]:
         return []
     by_steps, by_line = left_by_steps(points.values, changes), left_by_line(points.times, points.values, line)
     return changes if is_stepped(by_steps, by_line) else []
+
+
+def _chance(p_value: float) -> float | None:
+    return _known(max(min(1.0, p_value), LEAST_PROBABILITY))
 
 
 def _known(value: float) -> float | None:
@@ -235,7 +239,7 @@ def _metric_lines(gathered: Gathered, metric: str, found: Statistics | None, *, 
 def _slope_text(slope: FoundSlope) -> str:
     if slope.direction in {"rising", "falling"}:
         by = "" if slope.per_hour is None else f" by {abs(slope.per_hour):.3g} an hour"
-        sure = "" if slope.p_value is None else f" (p {slope.p_value:.2g})"
+        sure = "" if slope.p_value is None else f" (p {amount(slope.p_value, 'probability')})"
         return f"{slope.direction}{by}{sure}"
     if slope.steps:
         moves = [f"from {step.before:.6g} to {step.after:.6g} at {step.at.isoformat()}" for step in slope.steps]

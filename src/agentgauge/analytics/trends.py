@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from agentgauge.analytics.amounts import amount, duration, moment, percent
+from agentgauge.analytics.amounts import LEAST_PROBABILITY, amount, duration, moment, percent
 from agentgauge.analytics.analysis.changes import change_points
 from agentgauge.analytics.analysis.course import MOST_STEPS, is_stepped, left_by_line, left_by_steps
 from agentgauge.analytics.analysis.trend import Direction, trend
@@ -240,7 +240,7 @@ def _told(one: _Judged, p_value: float, bounds: Sequence[float]) -> FoundTrend:
         one.signal,
         one.trend,
         one.steps,
-        p_value,
+        max(p_value, LEAST_PROBABILITY),
         _effect(one),
         size_of(one.before, one.after, one.signal.measure.unit, one.left),
         is_worse,

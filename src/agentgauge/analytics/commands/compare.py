@@ -38,7 +38,7 @@ _COLUMNS = (
     Column("difference", "difference", Unit.NUMBER, "unit"),
     Column("low", "at least", Unit.NUMBER, "unit"),
     Column("high", "at most", Unit.NUMBER, "unit"),
-    Column("p_corrected", "p", Unit.NUMBER),
+    Column("p_corrected", "p", Unit.PROBABILITY),
     Column("detectable", "would be found from", Unit.NUMBER, "unit"),
     Column("count_before", "calls or samples before", Unit.COUNT),
     Column("count_after", "after", Unit.COUNT),
@@ -199,7 +199,8 @@ def _finding(one: Difference, level: float) -> Finding:
         before, after = (_between(lies, unit) for lies in one.within)
         difference = f"The difference is {low} or more" if math.isinf(one.interval.high) else f"The difference is {low} to {high}"
     title = f"{one.verdict.value}: {one.title}, {before} before, {after} after"
-    evidence = f"{difference}, at {shown(level, Unit.RATIO)}; p = {shown(one.p_corrected, Unit.NUMBER)}."
+    chance = shown(one.p_corrected, Unit.PROBABILITY)
+    evidence = f"{difference}, at {shown(level, Unit.RATIO)}; p {chance if chance.startswith('<') else f'= {chance}'}."
     return Finding(_SEVERITIES[one.verdict], title, evidence, query=one.measure.query)
 
 

@@ -45,7 +45,7 @@ _COLUMNS = (
     Column("before", "before", Unit.NUMBER, "unit"),
     Column("after", "after", Unit.NUMBER, "unit"),
     Column("effect", "effect", Unit.NUMBER),
-    Column("p_value", "p", Unit.NUMBER),
+    Column("p_value", "p", Unit.PROBABILITY),
     Column("caused_by", "caused by"),
 )
 _PATH_COLUMNS = (

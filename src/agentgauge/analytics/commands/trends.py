@@ -26,7 +26,7 @@ _COLUMNS = (
     Column("direction", "direction"),
     Column("effect_ratio", "change", Unit.RATIO),
     Column("size", "size (0 to 1)", Unit.NUMBER),
-    Column("p_value", "p", Unit.NUMBER),
+    Column("p_value", "p", Unit.PROBABILITY),
     Column("stepped_at", "stepped most at", Unit.TIME),
     Column("is_worse", "worse"),
 )

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agentgauge.analytics.amounts import LEAST_PROBABILITY
 from agentgauge.analytics.compare.comparison import Comparison, Difference, Verdict
 from agentgauge.analytics.compare.differences import difference, samples
 from agentgauge.analytics.compare.means import MEANS
@@ -131,8 +132,8 @@ def _judged(
         count_after=estimate.counts[1],
         difference=gap,
         interval=interval,
-        p_value=estimate.p_value,
-        p_corrected=min(1.0, estimate.p_value * many),
+        p_value=max(estimate.p_value, LEAST_PROBABILITY),
+        p_corrected=max(min(1.0, estimate.p_value * many), LEAST_PROBABILITY),
         margin=margin,
         detectable=reach * (1 + _POWER / student(level)) if estimate.within is None else math.nan,
         method=estimate.method,

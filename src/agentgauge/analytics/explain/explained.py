@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agentgauge.analytics.amounts import LEAST_PROBABILITY
 from agentgauge.analytics.bounds import bounds_of
 from agentgauge.analytics.deploys import find_deploys
 from agentgauge.analytics.explain.both import apart, as_known, is_next, read_both, time_before
@@ -193,7 +194,7 @@ def _cause(one: Ranked, where: Mapping[str, str], found: Found | None, first: fl
         onset=moved.onset,
         lag_seconds=moved.onset - (above.onset if above else first),
         effect=move.delta,
-        p_value=moved.p_value,
+        p_value=max(moved.p_value, LEAST_PROBABILITY),
         before=move.before,
         after=move.after,
         weight=moved.weight if found else one.weight,

@@ -37,6 +37,7 @@ class Unit(StrEnum):
     TEXT = "text"
     COUNT = "count"
     NUMBER = "number"
+    PROBABILITY = "probability"
     RATIO = "ratio"
     SECONDS = "seconds"
     BYTES = "bytes"
