@@ -50,6 +50,16 @@ def test_a_rise_is_told_in_words_with_its_interval():
     assert "over 23.8 h, from 2" in found.sentence  # from the first step in which a duration is known
 
 
+@pytest.mark.parametrize("bend", [np.sqrt, np.square, lambda x: np.exp(2 * x) / 7, lambda x: np.log1p(20 * x) / 3])
+def test_a_leak_along_a_curve_is_told_among_a_hundred_others(bend):
+    source = gauge(MadeSource(), "process_resident_memory_bytes", 2**26 * (1 + bend(np.linspace(0, 1, 288))) * noise(30, 0.001))
+    for number in range(100):
+        gauge(source, "agent_tasks_in_progress", 5 * noise(3000 + number, 0.3), gen_ai_agent_name=f"agent{number}")
+    (found,) = find_trends(source, GRID)
+    assert found.signal.measure.name == "process_memory"
+    assert found.sentence.startswith("memory of the process rose ")
+
+
 def test_a_step_is_told_with_its_moment_and_levels():
     source = gauge(MadeSource(), "process_resident_memory_bytes", np.repeat([2**28, 2**29], 144) * noise(2, 0.02))
     (found,) = find_trends(source, GRID)

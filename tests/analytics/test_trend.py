@@ -107,6 +107,55 @@ def test_long_noise_that_remembers_much_is_no_trend():
     assert share_of_alarms(0.9, 1440, range(3000, 3070)) <= 0.12
 
 
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda x: x**2,
+        lambda x: np.exp(3 * x),
+        lambda x: np.exp(6 * x),
+        lambda x: 1 - np.exp(-4 * x),
+        lambda x: np.log1p(100 * x),
+        np.sqrt,
+    ],
+    ids=["quadratic", "exponential", "steep", "saturating", "logarithmic", "root"],
+)
+@pytest.mark.parametrize("count", [24, 48, 120, 240, 1440])
+def test_what_rises_along_a_curve_is_as_sure_as_that_it_always_rose(bend, count):
+    random = np.random.default_rng(count)
+    course = bend(np.arange(count) / count)
+    for values in (course, course + 0.0002 * np.ptp(course) * random.standard_normal(count)):
+        found = trend(range(count), values)
+        assert found.direction is Direction.RISING
+        assert found.p_value < 1e-4  # so that it is told among a hundred signals
+        assert 0 < found.low < found.slope < found.high
+        assert trend(range(count), -values).direction is Direction.FALLING
+
+
+def test_what_rises_along_a_curve_under_noise_is_told_by_its_medians():
+    course = np.sqrt(np.arange(1440))
+    for seed in range(6300, 6320):
+        values = course + 0.02 * np.ptp(course) * np.random.default_rng(seed).standard_normal(1440)
+        assert np.mean(np.diff(values) > 0) < 0.6  # neighbours hardly say it
+        assert trend(range(1440), values).p_value < 1e-4
+
+
+@pytest.mark.parametrize("count", [24, 120, 240])
+def test_a_walk_is_no_oftener_a_trend_than_by_its_neighbours_alone(count, monkeypatch):
+    walks = [np.cumsum(np.random.default_rng([seed, count]).standard_normal(count)) for seed in range(7000, 7200)]
+    p_values = [trend(range(count), walk).p_value for walk in walks]
+    monkeypatch.setattr("agentgauge.analytics.analysis.trend.chance_of_going_on", lambda *_: 1.0)
+    before = [trend(range(count), walk).p_value for walk in walks]
+    for level in (0.05, 0.025, 1e-3):
+        assert sum(p_value < level for p_value in p_values) == sum(p_value < level for p_value in before)
+
+
+@pytest.mark.parametrize("periods", [1.5, 2.5, 4.5, 8.5])
+def test_a_saw_that_rises_slowly_and_falls_fast_is_no_trend(periods):
+    at = np.arange(240)
+    assert np.mean(np.diff((at * periods / 240) % 1) > 0) > 0.95
+    assert trend(at, (at * periods / 240) % 1).direction is Direction.NONE
+
+
 def test_a_trend_as_great_as_one_and_a_half_deviations_of_the_noise_is_found():
     found = [
         trend(range(120), np.random.default_rng(seed).standard_normal(120) + np.linspace(0, 1.5, 120)).direction

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from agentgauge.analytics.analysis.scale import shrinking
+from agentgauge.analytics.analysis.steady import chance_of_going_on
 from agentgauge.analytics.extras import load_extra
 from agentgauge.errors import ConfigurationError
 
@@ -45,7 +46,8 @@ class Trend:
         last: The line at the last.
         p_value: Of the two-sided test against no trend, corrected for ties and autocorrelation.
         tau: Kendall's rank correlation with time, between -1 and 1.
-        inflation: By which factor autocorrelation makes the test's variance greater.
+        inflation: By which factor autocorrelation makes the test's variance greater; of a steady course no more than leaves the
+            test as sure as that is.
     """
 
     direction: Direction
@@ -71,6 +73,9 @@ _NAN = math.nan
 _MOST_POINTS = 200
 _LAGS = 3
 _HIGHEST_CORRELATION = 0.98
+_STEADY = 0.01  # what a walk does oftener is left to its residuals
+_TESTS = 2  # the surer one of two is right by chance twice as often
+_LEAST_CHANCE = 1e-6  # what goes one way may remember all the same: its interval stays as wide as that says
 _NORMAL = NormalDist()
 
 
@@ -82,6 +87,10 @@ def trend(times: Sequence[float], values: Sequence[float], *, level: float = 0.9
     what an AR(1) with the autocorrelation of the residuals' ranks at lag 1 would do (Yue & Wang), this freed of its bias in short
     series; where lags 4 to 6 show a memory that lasts under noise, by that of an AR(1) under noise, if that is more. A random
     walk still passes for a trend.
+
+    What rises along a curve leaves residuals that look like a long memory. Where values go one way so steadily that a random
+    walk hardly would (``chance_of_going_on()``), the inflation is no more than makes the test as sure as that, down to a p-value
+    of two in a million.
 
     More than 200 values are thinned to 200 medians of equal stretches of time: pairs grow with the square.
 
@@ -165,8 +174,14 @@ def _line(np: Any, at: Any, seen: Any, level: float) -> _Line:
     tied = float((ties * (ties - 1)).sum()) / 2
     variance = (count * (count - 1) * (2 * count + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
     inflation = _inflation(np, residuals)
-    deviation = math.sqrt(variance * inflation)
     score = float(np.sign(rises).sum())
+    if inflation > 1 and score:
+        # about a curve neighbours are alike without any memory: where moves are surer of a way, they tell how sure it is
+        chance = chance_of_going_on(np, seen, score)
+        if chance < _STEADY:
+            normal = _NORMAL.inv_cdf(_TESTS * max(chance, _LEAST_CHANCE) / 2)
+            inflation = min(inflation, max(1.0, ((abs(score) - 1) / normal) ** 2 / variance))
+    deviation = math.sqrt(variance * inflation)
     z = (abs(score) - 1) / deviation if score else 0.0
     margin = _NORMAL.inv_cdf((1 + level) / 2) * deviation
     low = max(round((len(slopes) - margin) / 2) - 1, 0)
