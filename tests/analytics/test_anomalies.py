@@ -84,6 +84,16 @@ def test_sixty_three_values_are_too_few_to_tell_and_sixty_four_tell_a_burst():
     assert judge(values[1:]).findings == ()
 
 
+def test_a_level_is_found_though_every_other_value_is_missing():
+    random = np.random.default_rng(5)
+    values = np.full(1200, np.nan)
+    at = np.sort(random.choice(1200, 600, replace=False))
+    values[at] = 0.8 + 0.02 * random.standard_normal(600) - 0.3 * (at >= 1000)
+    [found] = judge(values, alpha=0.001).findings
+    assert found.shape is Shape.LEVEL_SHIFT
+    assert abs(found.first - 1000) < 15
+
+
 @pytest.mark.parametrize("seed", range(7100, 7110))
 def test_a_day_that_goes_up_and_down_once_is_no_anomaly_while_nobody_knows_its_season(seed):
     random = np.random.default_rng(seed)

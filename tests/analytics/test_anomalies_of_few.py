@@ -16,6 +16,7 @@ from agentgauge.analytics.frames import Grid
 from agentgauge.analytics.history import History
 from agentgauge.analytics.measures import MEASURES
 from agentgauge.analytics.observations import Stretch, chance_of, read_weighed
+from agentgauge.analytics.recorded import recorded_measures
 from agentgauge.analytics.related import told_once
 from agentgauge.analytics.signals import Signal, read
 from made_day import make_day
@@ -145,3 +146,17 @@ def test_what_touches_in_time_and_is_about_one_agent_is_told_once_and_the_worse_
     assert [(one.signal, one.score) for one in told] == [(each.signal, each.score) for each in (level, later, other)]
     assert told[0].others == (nested, sways, traffic)
     assert told[1].others == told[2].others == ()
+
+
+@pytest.mark.parametrize("step", [5, 30, 60])
+def test_what_is_recorded_more_seldom_than_a_step_is_judged_in_longer_ones(step, tmp_path):
+    random, end = np.random.default_rng(31), 1_764_000_000
+    times = [end - 60.0 * (600 - at) + random.uniform(0, 20) for at in range(600)]
+    values = np.repeat([0.8, 0.5], [500, 100]) + 0.02 * random.standard_normal(600)
+    with History(tmp_path / "history.db", clock=lambda: float(end)) as history:
+        history.write_points("feedback", {"analytics": "researcher"}, times, values.tolist())
+        (found,) = find_anomalies(history, Grid.over(end - 36_000, end, step), measures=recorded_measures(history))
+        assert found.shape == "level_shift"
+        assert found.start == pytest.approx(times[500], abs=300)
+        (few,) = read_weighed(recorded_measures(history)[0], history, Grid.over(end - 900, end, step))
+        assert few.signal.grid.step_seconds == step  # too few to judge by in steps of a minute

@@ -137,6 +137,15 @@ def test_what_a_program_recorded_more_often_than_it_was_sampled_may_be_looked_at
             ask(history, since="1h", step="1s", measure=["pages", "task_rate"])
 
 
+def test_where_there_is_only_what_a_program_recorded_some_points_of_that_fall_into_each_step(tmp_path):
+    with History(tmp_path / "history.db", clock=lambda: NOW) as history:
+        history.write_points("agentgauge_build_info", (), [NOW - 90_000], [1.0])  # it ran before the window
+        history.write_points("pages", {"analytics": "reader"}, [NOW - 60 * at for at in range(600)], [1.0] * 600)
+        assert ask(history, since="10h").grid.step_seconds == 300
+        history.write_points("agentgauge_build_info", (), [NOW - 15 * at for at in range(2400)], [1.0] * 2400)
+        assert ask(history, since="10h").grid.step_seconds == 60
+
+
 def test_a_window_before_or_after_all_samples_is_refused_with_what_there_is():
     made = source(NOW - 7200, NOW - 3600)
     for since, until in (("30m", "now"), ("5h", "4h")):

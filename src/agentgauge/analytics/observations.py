@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from agentgauge.analytics.analysis.findings import LEAST_KNOWN
 from agentgauge.analytics.extras import load_extra
 from agentgauge.analytics.frames import Grid, quantiles
+from agentgauge.analytics.recorded import RECORDER_LABEL
 from agentgauge.analytics.signals import Quantile, Rate, Ratio, Signal, growths, read
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def read_weighed(measure: Measure, source: Source, grid: Grid) -> list[Weighed]:
     That is 20 calls; where it would leave too few steps to judge by, 5 to 19, as many as leave enough. Up to 30 steps are
     merged, one signal for itself. What is ten times as slow is called ten times as seldom: steps in a row that still have fewer
     calls each, where most have enough, have one value, that of as many of them together as have enough; one by itself has none.
-    Rates and levels are read as they are.
+    What programs record of themselves is read in steps that are merged until most hold a point, if that leaves enough of them to
+    judge by. Rates and other levels are read as they are.
 
     Raises:
         SourceError: The source cannot be asked.
@@ -73,6 +75,8 @@ def read_weighed(measure: Measure, source: Source, grid: Grid) -> list[Weighed]:
     signals = read(measure, source, grid)
     observed = _observed(measure, source, grid) if signals else None
     if observed is None:
+        if RECORDER_LABEL in measure.by:
+            signals = [_filled(signal, source) for signal in signals]
         return [Weighed(signal, None) for signal in signals]
     merged: dict[int, dict[tuple[str, ...], Signal]] = {1: {_key(signal): signal for signal in signals}}
     made: dict[int, _Make] = {}
@@ -182,6 +186,23 @@ def _beyond(buckets: dict[float, array[float]], stretch: Stretch) -> tuple[array
     less = buckets[telling[-1] if stretch.observed > stretch.expected else telling[0]]
     counts = (total - (0.0 if math.isnan(some) else some) for total, some in zip(whole, less, strict=True))
     return array("d", counts), whole
+
+
+# --- points that lie farther apart than steps ------------------------------------------------------------------------------
+
+
+def _filled(signal: Signal, source: Source) -> Signal:
+    """Read a signal in the shortest of merged steps most of which have a value, and as it is where there are none."""
+    grid = signal.grid
+    held = array("d", (float(math.isfinite(value)) for value in signal.values))
+    for steps in _MERGED_STEPS:
+        blocks = _blocks(held, grid, steps)
+        if len(blocks) < LEAST_KNOWN:
+            break
+        if len(blocks) >= _FULL_SHARE * (max(blocks) + 1 - min(blocks)):
+            longer = read(signal.measure, source, _coarse(grid, steps)) if steps > 1 else []
+            return next((one for one in longer if one.labels == signal.labels), signal)
+    return signal
 
 
 # --- stretches of fewer calls ---------------------------------------------------------------------------------------------

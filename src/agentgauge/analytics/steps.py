@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from agentgauge.analytics.frames import Fold, Grid
+from agentgauge.analytics.recorded import recorded_measures
 
 if TYPE_CHECKING:
     from agentgauge.analytics.frames import Source
@@ -25,14 +26,25 @@ _A_PAIR = 2
 def sample_interval(source: Source, window: Grid) -> float:
     """Return how far the samples of a source lie apart in a window, in seconds; 0 where that cannot be told.
 
+    Those of the program itself are looked at; where it took none, the points that programs recorded of themselves.
+
     Raises:
         SourceError: The source cannot be asked.
     """
     names = source.metrics()
     probed = next((name for name in _IN_EVERY_PROGRAM if name in names), names[0] if names else "")
+    apart = _interval(source, window, probed)
+    if apart:
+        return apart
+    recorded = [_interval(source, window, measure.name) for measure in recorded_measures(source)]
+    return min(filter(None, recorded), default=0.0)
+
+
+def _interval(source: Source, window: Grid, metric: str) -> float:
+    """Return how far the samples of a metric lie apart, 0 where it has none."""
     span = window.count * window.step_seconds
     step = max(1.0, span / _PROBED)
-    frames = source.frames(probed, Grid.over(window.end - span, window.end, step), fold=Fold.COUNT)
+    frames = source.frames(metric, Grid.over(window.end - span, window.end, step), fold=Fold.COUNT)
     counts = [value for frame in frames for value in frame.values if value > 0]
     if not counts:
         return 0.0

@@ -98,12 +98,13 @@ def _usual(values: Array, period: int | None) -> tuple[Baseline | None, npt.NDAr
     What is far out again and again is usual, and so is what sways there and back.
     """
     fitted, far = baseline(values, period=period), np.zeros(values.size, dtype=bool)
+    known = np.count_nonzero(np.isfinite(values))
     while fitted is not None and np.nanmax(fitted.scale) > 0:
         with np.errstate(all="ignore"):
             course = moving_median((values - fitted.expected) / fitted.scale, _SMOOTH)
         away = far | _long(course > _FAR) | _long(course < -_FAR)
         rest = np.where(away, np.nan, values)
-        if (away == far).all() or np.count_nonzero(np.isfinite(rest)) < _LEAST_USUAL * values.size:
+        if (away == far).all() or np.count_nonzero(np.isfinite(rest)) < _LEAST_USUAL * known:
             break
         again = baseline(rest, period=period) if _stretches(away) <= _MOST_FAR and _is_apart(course, away) else None
         if again is None:
