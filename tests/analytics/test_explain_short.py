@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from agentgauge import cli
 from agentgauge.analytics.explain import explain
 from agentgauge.analytics.frames import Grid
+from agentgauge.analytics.history import History
 from agentgauge.analytics.steps import sample_interval
 from agentgauge.errors import ConfigurationError
 from made_minute import START, write
@@ -45,6 +47,20 @@ def test_what_changed_for_good_is_explained_where_nothing_is_out_of_the_ordinary
     section, causes = told(tmp_path / "history.db", capsys)
     assert any(sentence.startswith("This is about what changed for good: ") for sentence in section["sentences"])
     assert causes[0]["measure"] == "tool_duration_p95"
+
+
+def write_a_moment(path, every):
+    depth = 10 + np.random.default_rng(3).standard_normal(600)
+    depth[400:402] += 40
+    with History(path, clock=lambda: START + 600.0 * every) as history:
+        times = [START + every * at for at in range(600)]
+        history.write_points("agent_queue_depth", {"gen_ai_agent_name": "a", "queue": "q"}, times, depth.tolist())
+
+
+def test_the_window_about_a_moment_has_as_many_steps_as_it_takes_where_samples_lie_a_minute_apart(tmp_path, capsys):
+    write_a_moment(tmp_path / "history.db", 60)
+    section, _ = told(tmp_path / "history.db", capsys)
+    assert any(sentence.startswith("This is about the worst anomaly: queue depth of a, q.") for sentence in section["sentences"])
 
 
 def test_the_window_that_is_advised_in_place_of_one_without_samples_works(tmp_path, capsys):

@@ -99,7 +99,7 @@ def _of_note(question: Question) -> tuple[Grid, str]:
     question.step("looking for what is out of the ordinary")
     grid, step = question.grid, question.grid.step_seconds
     span = grid.count * step
-    least = max(step, min(_LEAST_SECONDS, span / 3))
+    least = max(step, min(max(_LEAST_SECONDS, (_LEAST_STEPS + 1) * step), span / 3))
     # what begins with the window has nothing before it to be compared with
     first = max(question.extent[0], grid.start - step) + (_LEAST_STEPS + 1) * step
     found = find_anomalies(question.source, grid)
