@@ -47,6 +47,7 @@ def test_what_changed_for_good_is_explained_where_nothing_is_out_of_the_ordinary
     section, causes = told(tmp_path / "history.db", capsys)
     assert any(sentence.startswith("This is about what changed for good: ") for sentence in section["sentences"])
     assert causes[0]["measure"] == "tool_duration_p95"
+    assert "did not move" not in json.dumps(section["sentences"])
 
 
 def write_a_moment(path, every):
@@ -61,6 +62,16 @@ def test_the_window_about_a_moment_has_as_many_steps_as_it_takes_where_samples_l
     write_a_moment(tmp_path / "history.db", 60)
     section, _ = told(tmp_path / "history.db", capsys)
     assert any(sentence.startswith("This is about the worst anomaly: queue depth of a, q.") for sentence in section["sentences"])
+
+
+def test_an_anomaly_that_is_no_move_of_the_window_about_it_is_said_to_be_none(tmp_path, capsys):
+    write_a_moment(tmp_path / "history.db", 15)
+    section, causes = told(tmp_path / "history.db", capsys)
+    assert causes == []
+    (about,) = (sentence for sentence in section["sentences"] if sentence.startswith("This is about the worst anomaly: "))
+    assert about.startswith(
+        "This is about the worst anomaly: queue depth of a, q. Over the whole window below it did not move by "
+    )
 
 
 def test_the_window_that_is_advised_in_place_of_one_without_samples_works(tmp_path, capsys):

@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from agentgauge.analytics.commands.question import Question
     from agentgauge.analytics.explain import AlertWindow, Cause, CriticalPath, Explanation
     from agentgauge.analytics.report.document import Cell
+    from agentgauge.analytics.signals import Signal
 
 __all__ = ["COMMAND", "sections_about"]
 
 _MOST_CHARTS = 4
 _LEAST_SECONDS, _LEAST_STEPS = 600.0, 8
 _LEAD_SECONDS = 1800.0  # before an alert: rules look back, and wait before they fire
+_DID_NOT_MOVE = (
+    " Over the whole window below it did not move by more than chance, the trend and the noise before allow: a shorter --window "
+    "about it may tell more."
+)
 _COLUMNS = (
     Column("role", "role"),
     MEASURE,
@@ -64,18 +69,25 @@ def _sections(question: Question) -> tuple[Section, ...]:
     if options.window and options.alert:
         raise ConfigurationError("--window and --alert both name a window: give one of them")
     spans = read_spans(Path(options.traces)) if options.traces else None
-    alert, before = None, None
+    alert, before, about = None, None, None
     if options.alert:
         alert = _about(question, _alert(options.alert))
         window, why = alert.window, f"This is about the alert {alert.name}." if alert.name else ""
     elif options.window:
         window, why = question.window("--window", options.window), ""
     else:
-        window, why = _of_note(question)
+        window, why, about = _of_note(question)
     if options.before:
         before = question.window("--before", options.before)
     question.step("comparing what moved")
-    return sections_about(explain(question.source, window, before=before, alert=alert, spans=spans), why)
+    found = explain(question.source, window, before=before, alert=alert, spans=spans)
+    if about is not None and not any(_is_same(one.signal, about) for one in found.moved):
+        why += _DID_NOT_MOVE
+    return sections_about(found, why)
+
+
+def _is_same(one: Signal, other: Signal) -> bool:
+    return one.measure.name == other.measure.name and one.labels == other.labels
 
 
 def _about(question: Question, alert: Mapping[str, Any]) -> AlertWindow:
@@ -94,8 +106,11 @@ def _about(question: Question, alert: Mapping[str, Any]) -> AlertWindow:
     return window_of_alert(alert, now=now, lead_seconds=earlier / 2, step_seconds=step)
 
 
-def _of_note(question: Question) -> tuple[Grid, str]:
-    """Return what is most out of the ordinary of what agents do, or changed for good, or else the last quarter of the window."""
+def _of_note(question: Question) -> tuple[Grid, str, Signal | None]:
+    """Return what is most out of the ordinary of what agents do, or changed for good, or else the last quarter of the window.
+
+    With it come what says so and the signal, if it is about one.
+    """
     question.step("looking for what is out of the ordinary")
     grid, step = question.grid, question.grid.step_seconds
     span = grid.count * step
@@ -113,18 +128,18 @@ def _of_note(question: Question) -> tuple[Grid, str]:
         worst = max(felt, key=lambda one: abs(one.score))
         until = min(max(worst.end, worst.start + least), grid.end)
         since = min(worst.start - step, until - least)
-        return Grid.over(since, until, step), f"This is about the worst anomaly: {worst.signal.title}."
+        return Grid.over(since, until, step), f"This is about the worst anomaly: {worst.signal.title}.", worst.signal
     agents = [measure for measure in MEASURES if measure.subject is Subject.AGENT]
     changed, _ = changed_for_good(question.source, grid, agents, found)
     lasting = [one for one in changed if one.is_worse and one.steps[-1].at >= first]
     if lasting:
         greatest = max(lasting, key=lambda one: one.size)
         since = greatest.steps[-1].at - step
-        return Grid.over(since, grid.end, step), f"This is about what changed for good: {greatest.signal.title}."
+        return Grid.over(since, grid.end, step), f"This is about what changed for good: {greatest.signal.title}.", greatest.signal
     last = max(span / 4, min(_LEAST_SECONDS, span / 2), step)
     part = "quarter" if last * 4 <= span + step else "part"
     said = f"No window was named, and agents were not seen to get worse: this is about the last {part} of what was asked for."
-    return Grid.over(grid.end - last, grid.end, step), f"{said} Name another with --window."
+    return Grid.over(grid.end - last, grid.end, step), f"{said} Name another with --window.", None
 
 
 def _alert(name: str) -> Mapping[str, Any]:
