@@ -72,3 +72,28 @@ def test_where_the_step_is_too_long_it_says_so_and_has_no_answer(ask):
     told = ask("--step", "5m", answers=2)
     assert "0 signals judged" in " ".join(told["sentences"])
     assert "give a shorter --step" in " ".join(told["sentences"])
+
+
+def test_a_silence_of_several_is_told_once_with_how_many_were_silent(tmp_path, capsys):
+    times = [float(BEGIN + at) for at in range(240)]
+    with History(tmp_path / "history.db", clock=lambda: times[-1]) as history:
+        history.write_points("agentgauge_build_info", {}, times, [1.0] * 240)
+        for agent, each in (("a", 20), ("b", 8)):
+            done = [float(each * (at - max(0, min(at, 140) - 130))) for at in range(240)]  # and nothing for ten seconds
+            whom = {"gen_ai_agent_name": agent, "agent_task": "t", "outcome": "success"}
+            history.write_points("agent_task_duration_seconds_count", whom, times, done)
+    words = [
+        "anomalies",
+        "--source",
+        str(tmp_path / "history.db"),
+        "--since",
+        str(BEGIN),
+        f"--until={BEGIN + 239}",
+        "--step",
+        "1s",
+    ]
+    cli.main([*words, "--measure", "task_rate", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)["sections"]["anomalies"]["findings"]
+    assert found["title"].startswith("nothing came of 2 signals from 2025-11-24 16:02:1")
+    assert found["evidence"].startswith("tasks of a, t: 0/s where 20/s was expected, until ")
+    assert found["evidence"].endswith("; with it tasks of b, t")

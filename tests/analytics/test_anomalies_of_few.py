@@ -148,6 +148,20 @@ def test_what_touches_in_time_and_is_about_one_agent_is_told_once_and_the_worse_
     assert told[1].others == told[2].others == ()
 
 
+def test_what_is_silent_from_and_to_the_same_time_is_one_silence():
+    first = _anomaly("task_rate", 100, 106, 2.0, "missing", gen_ai_agent_name="a", agent_task="t")
+    model = _anomaly("lm_rate", 101, 106, 1.8, "missing", gen_ai_provider_name="p", gen_ai_request_model="m")
+    tool = _anomaly("tool_rate", 100, 107, 1.5, "missing", gen_ai_tool_name="find")
+    longer = _anomaly("tool_rate", 100, 120, 1.4, "missing", gen_ai_tool_name="keep")
+    slow = _anomaly("tool_duration_p95", 100, 106, 1.3, gen_ai_tool_name="read")
+    told = told_once([tool, longer, slow, model, first])
+    assert {one.signal.title: [other.signal.title for other in one.others] for one in told} == {
+        first.signal.title: [model.signal.title, tool.signal.title],
+        longer.signal.title: [],
+        slow.signal.title: [],
+    }
+
+
 @pytest.mark.parametrize("step", [5, 30, 60])
 def test_what_is_recorded_more_seldom_than_a_step_is_judged_in_longer_ones(step, tmp_path):
     random, end = np.random.default_rng(31), 1_764_000_000

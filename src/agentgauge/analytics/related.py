@@ -16,6 +16,8 @@ __all__ = ["Anomaly", "told_once"]
 
 _TOLD_APART = ("gen_ai_agent_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_tool_name", "source", "target")
 _TOLD_AFTER = {"spike": 1, "variance": 2, "together": 2}  # a level that changes sways, too: the level is what there is to tell
+_SILENT = "missing"
+_SLACK_STEPS = 2  # what comes seldom is silent a little earlier and later than what comes often
 _MACHINE = frozenset({Subject.PROCESS, Subject.HOST})
 
 
@@ -35,7 +37,8 @@ class Anomaly:
         is_worse: Whether that is the worse way; None where it depends.
         sentence: In plain words.
         size: How great it is in practice, from 0 to 1: 0 where nobody feels it, such as a ratio that moves by less than 0.01.
-        others: What touches it in time and is about the same agent, model, tool or machine: told with it, not for itself.
+        others: What touches it in time and is about the same agent, model, tool or machine, and of what was silent all that was
+            silent meanwhile: told with it, not for itself.
     """
 
     signal: Signal
@@ -55,7 +58,7 @@ def told_once(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
     """Gather anomalies under the most telling of those that they touch in time and share a subject with.
 
     Tasks of one agent are one subject, nested or not, and so is what is measured of one model, of one tool, or of the
-    process and its host.
+    process and its host. Where several are silent from and to the same time, as while a program restarts, that is one silence.
 
     Returns:
         What is felt first and of that what is for the worse, levels before moments and these before sways, the greatest first;
@@ -64,7 +67,7 @@ def told_once(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
     heads: list[tuple[Anomaly, list[Anomaly]]] = []
     for anomaly in sorted(anomalies, key=_order):
         for head, others in heads:
-            if _touch(head, anomaly) and _are_about_the_same(head.signal, anomaly.signal):
+            if _are_one_silence(head, anomaly) or (_touch(head, anomaly) and _are_about_the_same(head.signal, anomaly.signal)):
                 others.append(anomaly)
                 break
         else:
@@ -79,6 +82,12 @@ def _order(one: Anomaly) -> tuple[bool, bool, int, float, float]:
 def _touch(one: Anomaly, other: Anomaly) -> bool:
     slack = max(one.signal.grid.step_seconds, other.signal.grid.step_seconds)
     return one.start <= other.end + slack and other.start <= one.end + slack
+
+
+def _are_one_silence(one: Anomaly, other: Anomaly) -> bool:
+    slack = _SLACK_STEPS * max(one.signal.grid.step_seconds, other.signal.grid.step_seconds)
+    both = one.shape == other.shape == _SILENT
+    return both and abs(one.start - other.start) <= slack and abs(one.end - other.end) <= slack
 
 
 def _are_about_the_same(one: Signal, other: Signal) -> bool:

@@ -113,7 +113,9 @@ def _findings(question: Question, found: Sequence[Anomaly]) -> Iterator[Finding]
 
 def _finding(found: Anomaly, bounds: Sequence[float]) -> Finding:
     unit = unit_of(found.signal.measure)
-    title = f"{spaced(str(found.shape))} in {found.signal.title} from {shown(found.start, Unit.TIME)}"
+    silent = [one for one in (found, *found.others) if one.shape == found.shape == "missing"]
+    what = f"nothing came of {len(silent)} signals" if len(silent) > 1 else f"{spaced(str(found.shape))} in {found.signal.title}"
+    title = f"{what} from {shown(found.start, Unit.TIME)}"
     was, expected, until = shown(found.observed, unit), shown(found.expected, unit), shown(found.end, Unit.TIME)
     if found.shape == "variance":
         usual = shown(median(value for value in found.signal.values if math.isfinite(value)), unit)
@@ -121,7 +123,8 @@ def _finding(found: Anomaly, bounds: Sequence[float]) -> Finding:
     else:
         if bounds:
             was, expected = (level(value, str(unit), bounds) for value in (found.observed, found.expected))
-        evidence = f"{was} where {expected} was expected, until {until}"
+        of = f"{found.signal.title}: " if len(silent) > 1 else ""
+        evidence = f"{of}{was} where {expected} was expected, until {until}"
     if not found.size:
         evidence += "; too little to be felt"
     if found.others:
