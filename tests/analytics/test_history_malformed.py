@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentgauge.analytics.frames import Grid
-from agentgauge.analytics.history import History, file
+from agentgauge.analytics.history import History, file, writer
 from agentgauge.errors import ConfigurationError, HistoryError, SourceError
 
 START = 1_700_000_100.0
@@ -116,6 +116,27 @@ def test_a_write_in_the_middle_of_another_is_refused_and_the_other_is_kept_whole
         assert history.metrics() == ["depth", "new"]
         history.write_points("noted", {}, [START], [1.0])
     assert len(told) == 2
+
+
+def test_a_write_whose_end_was_interrupted_holds_up_no_other(tmp_path, monkeypatch):
+    """Ctrl-C twice: the second comes while what the first one interrupted is undone."""
+
+    def interrupt(*_errors):
+        raise KeyboardInterrupt
+
+    class Interrupted:
+        def __float__(self) -> float:
+            monkeypatch.setattr(writer, "suppress", interrupt)
+            raise KeyboardInterrupt
+
+    with History(tmp_path / "h") as history:
+        history.write(START, [("depth", LABELS, 1.0)])
+        with pytest.raises(KeyboardInterrupt):
+            history.write(START + 15, [("new", LABELS, 3.0), ("depth", LABELS, Interrupted())])
+        monkeypatch.undo()
+        history.write(START + 30, [("depth", LABELS, 2.0)])
+        assert list(history.frames("depth", Grid(START, 15, 3))[0].values) == [1.0, 1.0, 2.0]
+        assert history.metrics() == ["depth"]
 
 
 @pytest.mark.parametrize("at", [None, "now", math.nan, math.inf, 1 << 2000, [START], START * 1000, -1e20])

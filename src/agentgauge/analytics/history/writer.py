@@ -66,6 +66,7 @@ class Writer:
         self._connection, self._lock = file.open_for_writing(path, max_bytes)
         self._files = file.identity(path)
         self._points_until_pruning = 0
+        self._is_writing = False
 
     def write(self, at: float, samples: list[Sample]) -> None:
         """Keep a sweep, then do some of what is due.
@@ -199,9 +200,18 @@ class Writer:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin and end a transaction; whatever fails, what is known of the file is read anew."""
-        if self._connection is not None and self._connection.in_transaction:
+        if self._is_writing:
             # a signal handler, or a conversion of a value: to end what is open would leave half of it on the disk
             raise HistoryError(f"{self._name}: this thread is in the middle of another write: try again after it")
+        self._is_writing = True
+        try:
+            with self._begun() as connection:
+                yield connection
+        finally:
+            self._is_writing = False
+
+    @contextmanager
+    def _begun(self) -> Iterator[sqlite3.Connection]:
         if self._files != file.identity(self._path):
             # Whatever took away this process's locks on the file, the next program that closed it took SQLite's log for left
             # behind: it has put into the file what was in it, and what is written to it now nobody will ever see.
@@ -212,6 +222,8 @@ class Writer:
         connection = self._connection
         assert connection is not None  # noqa: S101 - it was opened a moment ago
         try:
+            if connection.in_transaction:  # of a write whose end was interrupted, too
+                connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
