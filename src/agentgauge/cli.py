@@ -60,7 +60,7 @@ _ANSWERS = {
     "slo": "tell which objectives were kept, what is left of the error budgets, and the incidents",
     "compare": "tell what differs between two windows or two versions",
 }
-_TIMES = frozenset({"--since", "--until", "--at"})
+_TIMES = frozenset({"--since", "--until", "--at", "--window", "--before", "--after", "--step", "--horizon"})
 _TOP = "show agents at work in the terminal"
 
 
@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _with_signs(words: list[str]) -> list[str]:
-    """Join a time that begins with a sign to its option, so that argparse takes it for none and the command can refuse it."""
+    """Join a time or duration that begins with a sign to its option, so that the command, not argparse, refuses it."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] in _TIMES and re.match(r"-\d", word):

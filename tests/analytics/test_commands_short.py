@@ -329,6 +329,20 @@ def test_a_duration_with_a_sign_is_told_to_go_without(words, program):
     assert f"{words[0][:7]} '-5m': a duration is that long ago and has no sign, say {words[0][:7]} 5m" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("explain --window -30m", "--window '-30m': a duration is that long ago and has no sign, say --window 30m"),
+        ("compare --before -5h/3h --after 1h/now", "--before '-5h': a duration is that long ago and has no sign"),
+        (f"compare --before {BEGIN}/{BEGIN + 3600} --after -1h/now", "--after '-1h': a duration is that long ago"),
+        ("forecast --horizon -6h", "--horizon '-6h' is no duration: give one, such as"),
+        ("trends --step -5m", "--step '-5m' is no duration: give one, such as"),
+    ],
+)
+def test_so_is_one_with_a_sign_that_is_a_window_a_step_or_a_horizon(words, told, program):
+    assert told in program.write().ask(*words.split(), expected=2).err
+
+
 @pytest.mark.parametrize("wrong", ["5h-3h", "abc", "5h/abc", "2026-01-01T00:00:00/now"])
 def test_what_is_no_window_is_told_the_form_of_one(wrong, program):
     program.write()
