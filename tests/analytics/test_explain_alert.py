@@ -93,11 +93,14 @@ def test_of_an_alert_of_which_nothing_moved_that_is_said_and_all_that_people_fee
     assert "Nothing that the alert names moved" in found.conclusion
 
 
-def test_an_alert_about_what_no_series_has_is_told_so():
-    window = Grid.over(NOW - 1800, NOW, 60)
-    found = explain(two_agents(), window, alert=AlertWindow("Slow", {**DIGEST, "severity": "page"}, window))
+def test_an_alert_about_what_no_signal_has_is_told_so():
+    """Series that are no signals may have it, such as the state that an agent says it is in."""
+    window, times = Grid.over(NOW - 1800, NOW, 60), [NOW - 60 * at for at in range(120, -1, -1)]
+    source = two_agents().add("agent_state", times, [1.0] * 121, gen_ai_agent_name="digest", agent_state="stuck")
+    found = explain(source, window, alert=AlertWindow("Slow", {**DIGEST, "severity": "page"}, window))
     assert len(found.causes) == 2
-    assert """No series has the alert's gen_ai_agent_name="digest" and agent_task="sum up"; all that""" in found.conclusion
+    told = """No signal that was looked at has the alert's gen_ai_agent_name="digest" and agent_task="sum up"; all that"""
+    assert told in found.conclusion
 
 
 def test_what_moved_without_leading_to_the_alert_is_no_cause_of_it():

@@ -151,7 +151,7 @@ def conclusion(
         unknown: Labels of that alert, where no signal has them.
     """
     named = " and ".join(f'{name}="{value}"' for name, value in unknown.items())
-    why = f"No series has the alert's {named}" if named else "Nothing that the alert names moved"
+    why = f"No signal that was looked at has the alert's {named}" if named else "Nothing that the alert names moved"
     silent = f" {why}; all that people feel was looked at instead." if is_alert_silent else ""
     if causes:
         others = f" {counted(len(causes) - 1, 'more finding')} may have a part in it." if len(causes) > 1 else ""
