@@ -10,6 +10,7 @@ import pytest
 from agentgauge.analytics.frames import Grid
 from agentgauge.analytics.history import History, file, forks
 from agentgauge.analytics.history.reading import Plan
+from agentgauge.errors import HistoryError
 
 START = 1_700_000_000.0
 
@@ -143,6 +144,33 @@ def test_none_is_opened_while_a_fork_waits_for_others(history):
     thread.join()
     assert forks.watched() == known + opened
     opened[0].close()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_child_that_is_forked_in_the_middle_of_opening_one_does_not_write_to_it(tmp_path, monkeypatch):
+    """As by a signal handler: the thread that opens it is the one that forks."""
+    children, opened = [], file.open_for_writing
+
+    def fork_then(*arguments):
+        found = opened(*arguments)
+        children.append(os.fork())
+        return found
+
+    monkeypatch.setattr(file, "open_for_writing", fork_then)
+    history = History(tmp_path / "h", clock=lambda: START)
+    if not children[0]:
+        is_right = False
+        try:
+            with pytest.raises(HistoryError, match="belongs to the process that this one was forked from"):
+                history.write(START, [("of_the_child", (), 1.0)])
+            history.close()
+            is_right = True
+        finally:
+            os._exit(not is_right)
+    assert os.waitpid(children[0], 0)[1] == 0
+    with history:
+        history.write(START, [("depth", (), 1.0)])
+        assert history.metrics() == ["depth"]
 
 
 def test_threads_ask_one_after_the_other_each_as_of_one_moment(history, monkeypatch):

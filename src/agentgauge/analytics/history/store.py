@@ -24,6 +24,7 @@ from agentgauge.analytics.history.retention import Retention
 from agentgauge.analytics.history.roster import Roster
 from agentgauge.analytics.history.writer import Writer
 from agentgauge.errors import ConfigurationError, HistoryError, SourceError
+from agentgauge.fork_gate import process_mark
 from agentgauge.requirements import require_clock, require_count
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class History:
         self._roster = Roster()
         self._planned_of: tuple[sqlite3.Connection, int] | None = None
         self._renew_locks()
+        mark = process_mark()
         watch(self)  # a child that is forked while another thread opens one could never use SQLite
         if is_read_only:
             self._open_reader()
@@ -98,6 +100,8 @@ class History:
                 self._writer = Writer(
                     self.path, self.name, retention=self.retention, max_bytes=max_bytes, clock=clock, let_go=self._let_all_go
                 )
+        if mark != process_mark():  # by a signal handler in the middle: what was opened is the parent's
+            self.after_fork()
 
     def _renew_locks(self) -> None:
         self._writing = threading.RLock()
