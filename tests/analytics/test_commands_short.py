@@ -361,6 +361,19 @@ def test_an_alert_from_before_the_source_is_told_when_the_source_begins(ended, p
     assert "\nThis is about the alert Slow.\n" in program.ask("explain", "--alert", str(path)).out
 
 
+def test_an_alert_from_after_the_source_is_told_when_the_source_ends(program, tmp_path):
+    """As one that says that the program is gone."""
+    program.write()
+    path = tmp_path / "alert.json"
+    path.write_text(json.dumps({"labels": {"alertname": "Gone"}, "startsAt": BEGIN + 60 * STEPS + 300}))
+    said = program.ask("explain", "--alert", str(path), expected=2).err
+    assert "the alert began after " in said
+    assert "my agents.db ends, at 2025-11-24 20:00:00 UTC" in said
+    program.ask("explain", *said.split()[-2:])
+    path.write_text(json.dumps({"labels": {"alertname": "Gone"}, "startsAt": "yesterday"}))
+    assert "the alert Gone started at 'yesterday'" in program.ask("explain", "--alert", str(path), expected=2).err
+
+
 def test_an_alert_that_is_not_there_is_said_without_a_number_of_the_system(program):
     said = program.write().ask("explain", "--alert", "nosuch.json", expected=2).err
     assert "--alert 'nosuch.json' cannot be read: No such file or directory" in said

@@ -93,7 +93,14 @@ def _is_same(one: Signal, other: Signal) -> bool:
 def _about(question: Question, alert: Mapping[str, Any]) -> AlertWindow:
     """Return the window of an alert; of a source that goes back too little, half of what came before the alert is left."""
     now = min(question.now, question.extent[1])
-    found = window_of_alert(alert, now=now, lead_seconds=_LEAD_SECONDS)
+    try:
+        found = window_of_alert(alert, now=now, lead_seconds=_LEAD_SECONDS)
+    except ConfigurationError:
+        window_of_alert(alert, now=question.now)  # which says what is wrong with the alert itself
+        raise ConfigurationError(
+            f"the alert began after {question.source.name} ends, at {shown(question.extent[1], Unit.TIME)}: nothing of it is "
+            "there to explain; ask about what was before it with --window 30m"
+        ) from None
     earlier = found.window.start - found.window.step_seconds + _LEAD_SECONDS - question.extent[0]
     step = min(found.window.step_seconds, question.grid.step_seconds)
     if earlier < 0 and not question.options.before:
