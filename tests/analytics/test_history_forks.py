@@ -173,6 +173,28 @@ def test_a_child_that_is_forked_in_the_middle_of_opening_one_does_not_write_to_i
         assert history.metrics() == ["depth"]
 
 
+def test_one_that_was_closed_can_be_opened_at_once_though_a_child_still_has_its_lock(history):
+    """A fork of C's runs nothing of ours in the child, and one of Python's does so some time later."""
+    of_the_child = os.dup(history._writer._lock._file)
+    history.close()
+    History(history.path).close()
+    os.close(of_the_child)
+
+
+def test_what_a_child_gives_back_the_parent_goes_on_holding(history):
+    child = os.fork()
+    if not child:
+        is_right = False
+        try:
+            history.close()
+            is_right = True
+        finally:
+            os._exit(not is_right)
+    assert os.waitpid(child, 0)[1] == 0
+    with pytest.raises(HistoryError, match="is being written by process"):
+        History(history.path)
+
+
 def test_threads_ask_one_after_the_other_each_as_of_one_moment(history, monkeypatch):
     begins, goes_on, ended = threading.Event(), threading.Event(), []
     fold = Plan.fold

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from agentgauge.errors import HistoryError
+from agentgauge.fork_gate import process_mark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self._path = self.path_of(path)
         self._file = -1
+        self._mark = process_mark()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -73,6 +75,9 @@ class WriterLock:
         """Give it back; in a forked child, what the child has of it: the parent goes on holding it."""
         held, self._file = self._file, -1
         if held >= 0:
+            with contextlib.suppress(OSError):
+                if self._mark == process_mark():  # a child that has it, too, may not have got to closing it
+                    fcntl.flock(held, fcntl.LOCK_UN)
             with contextlib.suppress(OSError):
                 os.close(held)
 
