@@ -201,6 +201,18 @@ def test_what_was_found_is_taken_away_where_no_look_succeeds_for_long(isolation)
     assert _values(isolation, "agentgauge_analysis_last_run_timestamp_seconds") == {"": NOW}
 
 
+def test_what_was_found_is_taken_away_where_no_look_succeeds_after_the_clock_went_back(isolation):
+    clock = FakeClock(NOW)
+    watch = AnalysisWatch(lambda: nullcontext(_young(600, every=60.0)), clock=clock)
+    watch.look()
+    watch._open_source = _fail
+    for seconds, is_stated in ((-2, True), (-60 * MINUTE, False)):
+        clock.advance(seconds)
+        with pytest.raises(SourceError):
+            watch.look()
+        assert bool(_values(isolation, "agentgauge_anomaly_score")) is is_stated
+
+
 def test_a_clock_that_went_back_before_the_history_began_is_no_fault(isolation):
     AnalysisWatch(lambda: nullcontext(_young(100)), clock=FakeClock(NOW - 600 * MINUTE)).look()
     assert _values(isolation, "agentgauge_analysis_signals")["judged"] == 0

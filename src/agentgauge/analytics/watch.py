@@ -188,7 +188,7 @@ class AnalysisWatch:
     def _forget_what_is_old(self) -> None:
         """Take away what earlier looks found, where for long none has found anything."""
         last = self._stated.get((ANALYSIS_LAST_RUN, ()), -math.inf)
-        if self._clock() - last > _STALE_STEPS * self._pause_seconds:
+        if abs(self._clock() - last) > _STALE_STEPS * self._pause_seconds:  # or the clock went back
             self._state_the_last_run()
 
     def _state_the_last_run(self) -> None:
