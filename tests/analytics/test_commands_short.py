@@ -361,6 +361,15 @@ def test_an_alert_from_before_the_source_is_told_when_the_source_begins(ended, p
     assert "\nThis is about the alert Slow.\n" in program.ask("explain", "--alert", str(path)).out
 
 
+def test_an_alert_that_began_with_the_source_is_not_told_to_be_from_before_it(program, tmp_path):
+    path = tmp_path / "alert.json"
+    path.write_text(json.dumps({"labels": {"alertname": "Slow"}, "startsAt": BEGIN + 20}))
+    with History(program.path) as history:
+        history.write_points("agent_tasks_in_progress", {}, [BEGIN + 10.0 + 15 * at for at in range(100)], [1.0] * 100)
+    said = program.ask("explain", "--alert", str(path), expected=2).err
+    assert "too little to judge by" in said
+
+
 def test_an_alert_from_after_the_source_is_told_when_the_source_ends(program, tmp_path):
     """As one that says that the program is gone."""
     program.write()

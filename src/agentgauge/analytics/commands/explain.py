@@ -103,7 +103,7 @@ def _about(question: Question, alert: Mapping[str, Any]) -> AlertWindow:
         ) from None
     earlier = found.window.start - found.window.step_seconds + _LEAD_SECONDS - question.extent[0]
     step = min(found.window.step_seconds, question.grid.step_seconds)
-    if earlier < 0 and not question.options.before:
+    if earlier <= -found.window.step_seconds and not question.options.before:  # it is up to a step more
         raise ConfigurationError(
             f"the alert began before {question.source.name} does, at {shown(question.extent[0], Unit.TIME)}: there is nothing "
             "before it to compare with; name a window later than that with --window"
