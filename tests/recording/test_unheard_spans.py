@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -83,6 +85,17 @@ def test_of_many_roots_as_many_are_sampled_as_the_ratio_says(fresh, deaf):
     sampled = sum(bears_sampled(explore()[1]) for _ in range(400))
 
     assert 120 < sampled < 280
+
+
+def test_the_decision_takes_no_number_of_a_host_that_has_seeded_its_own(fresh, deaf):
+    deaf(ParentBased(TraceIdRatioBased(0.5)))
+    work = task("work")(lambda: None)
+    random.seed(7)
+    before = random.getstate()
+    for _ in range(20):
+        work()
+
+    assert random.getstate() == before
 
 
 def test_a_span_of_the_hosts_stays_the_current_one(fresh, deaf):

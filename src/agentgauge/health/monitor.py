@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random as random_numbers
 import threading
 import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from agentgauge.chance import CHANCE
 from agentgauge.config import is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.health import export, overview
@@ -66,7 +66,7 @@ class SystemHealthMonitor:
         history_points: int = 1000,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        random: Callable[[], float] = random_numbers.random,
+        random: Callable[[], float] = CHANCE.random,
     ) -> None:
         require_count("history_points", history_points)
         if history_points > _MOST_POINTS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import random
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from agentgauge.chance import CHANCE
 from agentgauge.errors import ConfigurationError
 from agentgauge.notification.deadline import PacedReader
 from agentgauge.notification.delivery import DeliveryError
@@ -71,7 +71,7 @@ class Endpoint:
                 is_passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             except (OSError, http.client.HTTPException) as error:
                 problem, is_passing = describe(error), True
-            pause = min(_FIRST_PAUSE_SECONDS * 2.0**tried, _LONGEST_PAUSE_SECONDS) * (0.5 + random.random() / 2)  # noqa: S311
+            pause = min(_FIRST_PAUSE_SECONDS * 2.0**tried, _LONGEST_PAUSE_SECONDS) * (0.5 + CHANCE.random() / 2)
             pause = max(pause, retry_after or 0.0)
             if not is_passing or tried == self.tries or pause >= deadline.left():
                 raise DeliveryError(f"{problem} (try {tried} of {self.tries})", retry_after)

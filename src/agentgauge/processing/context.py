@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from agentgauge.chance import CHANCE
 from agentgauge.errors import ConfigurationError, contain_internal_errors
 from agentgauge.requirements import require_count, require_name, require_seconds
 
@@ -25,10 +24,7 @@ __all__ = ["Priority", "ProcessingContext", "current_run", "remaining_seconds", 
 current_run: ContextVar[Run | None] = ContextVar("agentgauge_processing_run", default=None)
 """The request inside whose work this is."""
 
-_draw = random.Random()  # noqa: S311 - ids that must differ, not secrets
-_getrandbits = _draw.getrandbits
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_draw.seed)  # or the child would draw the ids of its parent
+_getrandbits = CHANCE.getrandbits
 
 
 def _new_id() -> str:

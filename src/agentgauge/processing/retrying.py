@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentgauge.chance import CHANCE
 from agentgauge.errors import ConfigurationError
 from agentgauge.fork_gate import load
 from agentgauge.processing.errors import ProcessingError, retry_after_of
@@ -76,7 +76,7 @@ class RetryPolicy:
             return bool(self.on(error))
         return error.retryable if isinstance(error, ProcessingError) else isinstance(error, self.on)
 
-    def delay_seconds(self, retry: int, error: Exception, draw: Callable[[], float] = random.random) -> float:
+    def delay_seconds(self, retry: int, error: Exception, draw: Callable[[], float] = CHANCE.random) -> float:
         """Return how long to wait before the retry of that number, from 1 on."""
         back_off = min(self.longest_seconds, self.first_seconds * 2.0 ** min(retry - 1, _MOST_DOUBLINGS))
         return max(back_off * draw(), retry_after_of(error) or 0.0)

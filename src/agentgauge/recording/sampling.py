@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from random import getrandbits, random, randrange
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import propagation
 
+from agentgauge.chance import CHANCE
 from agentgauge.config import is_tracing_disabled
 from agentgauge.errors import report_internal_error
 
@@ -28,6 +28,7 @@ SPAN_KEY: Any = getattr(propagation, "_SPAN_KEY", None)
 DEAF = "is_deaf_to_agentgauge"
 """The attribute of a span processor that hears nothing of our own spans."""
 
+_draw = CHANCE.random
 _TRACE_IDS = 2**64  # of that half which TraceIdRatioBased looks at
 
 
@@ -88,7 +89,7 @@ class Roots:
         root: UnheardRoot = UnheardRoot()
         root.roots = self
         if self._is_plain:
-            root.is_sampled = random() < self.ratio  # noqa: S311 - no secret
+            root.is_sampled = _draw() < self.ratio
         else:
             root.trace_id = trace_id = self.ids.generate_trace_id()
             root.is_sampled = trace_id % _TRACE_IDS < self.bound
@@ -98,8 +99,8 @@ class Roots:
         """Return the trace id of a root of these."""
         if root.trace_id is not None:
             return root.trace_id
-        lower = randrange(self.bound) if root.is_sampled else randrange(self.bound, _TRACE_IDS)  # noqa: S311 - no secret
-        return getrandbits(64) * _TRACE_IDS + lower
+        lower = CHANCE.randrange(self.bound) if root.is_sampled else CHANCE.randrange(self.bound, _TRACE_IDS)
+        return CHANCE.getrandbits(64) * _TRACE_IDS + lower
 
 
 class _GivenTraceId:

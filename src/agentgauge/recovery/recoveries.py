@@ -12,6 +12,7 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, Self
 
+from agentgauge.chance import CHANCE
 from agentgauge.errors import ConfigurationError, contain_internal_errors, report_internal_error
 from agentgauge.notification import Event
 from agentgauge.recovery.audit import AuditLog
@@ -107,7 +108,7 @@ class Recoveries:
         self._clock = clock
         self._most_waiting = most_waiting
         self._escalations = Escalations(escalate)
-        random = random or Random()  # noqa: S311 - it decides on waits, not on secrets
+        random = random or CHANCE
         self._around = Surroundings(
             clock=clock,
             wall_clock=wall_clock,
