@@ -35,9 +35,10 @@ if is_own:
     history = next(iter(sampler._running)).store
 else:
     history = History(sys.argv[1])
-connection = history._writer._connection
-connection.create_function("hang", 0, hang)
-connection.execute(f"CREATE TEMP TRIGGER disk BEFORE INSERT ON {table} BEGIN SELECT hang(); END")
+with history._writing:  # else this thread, too, may hang: SQLite lets nobody end a statement while another one hangs
+    connection = history._writer._connection
+    connection.create_function("hang", 0, hang)
+    connection.execute(f"CREATE TEMP TRIGGER disk BEFORE INSERT ON {table} BEGIN SELECT hang(); END")
 analytics = [BaseAnalytics(str(number), history=None if is_own else history, write_interval_seconds=0.01) for number in range(90)]
 for one in analytics:
     one.record_metric("depth", 1.0)
