@@ -67,6 +67,41 @@ def test_a_fork_while_another_thread_is_in_its_first_start_leaves_a_child_that_c
     assert (result.stdout, result.stderr) == ("0\n", "")
 
 
+FORKED_WHILE_ANOTHER_THREAD_OPENS_A_HISTORY = """
+import os, signal, sys, threading, agentgauge
+from agentgauge import fork_gate, monitor  # before the history, as in every program
+from agentgauge.analytics.history import forks, store
+fork_gate._FORK_WAIT_SECONDS = forks._WAIT_SECONDS = 600
+
+opening, forking, watch = threading.Event(), threading.Event(), store.watch
+
+def watch_late(history):
+    opening.set()
+    forking.wait(60)
+    threading.Event().wait(0.1)  # for the fork to take what it takes first
+    watch(history)
+
+store.watch = watch_late
+os.register_at_fork(before=forking.set)
+starting = threading.Thread(target=lambda: agentgauge.start(port=0, collectors=(), history_file=sys.argv[1]))
+starting.start()
+opening.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if agentgauge.start(port=0).url else 1)
+_, status = os.waitpid(child, 0)
+starting.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_fork_while_another_thread_starts_with_a_history_waits_for_it(tmp_path):
+    """What it holds meanwhile is nothing that the other waits for; else it would give up, and the child find half a monitor."""
+    result = run(FORKED_WHILE_ANOTHER_THREAD_OPENS_A_HISTORY, str(tmp_path / "h"))
+    assert (result.stdout, result.stderr) == ("0\n", "")
+
+
 STOPPED_BY_A_SIGNAL_WITH_A_HEARTBEAT_AND_A_HEALTH_MONITOR = """
 import os, signal, sys, time, agentgauge
 from agentgauge.health import ComponentType, Finding, Schedule, Status, SystemHealthMonitor

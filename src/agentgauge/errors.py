@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agentgauge.fork_gate import ForkGate
+from agentgauge.fork_gate import ForkGate, ForkOrder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,7 +64,7 @@ class _ContainedErrors:
         self.count_by_hook: dict[str, int] = {}
         self.is_reraising = False
         self._counting = threading.RLock()
-        self._logging = ForkGate()  # the child could never take the lock of the log's file
+        self._logging = ForkGate(order=ForkOrder.LOGGING)  # the child could never take the lock of the log's file
         self._next_log_by_hook: dict[str, float] = {}
 
     def forget(self) -> None:

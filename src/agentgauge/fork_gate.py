@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from enum import IntEnum
 from importlib import import_module
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["LOADING", "ForkGate", "load", "process_mark"]
+__all__ = ["LOADING", "ForkGate", "ForkOrder", "before_fork", "load", "process_mark"]
 
 _FORK_WAIT_SECONDS = 1.0
 _IMPORT_SECONDS = 10.0  # an import ends by itself, after seconds where the machine is busy; a driver may never
@@ -36,6 +39,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)  # first of all: what others do there may ask
 
 
+class ForkOrder(IntEnum):
+    """What a fork takes before what: whoever has a lock may wait for later ones, so who has a later one may not wait for it."""
+
+    STARTING = 0
+    WORKING = 1
+    HISTORY = 2
+    LOGGING = 3
+
+
+_holds: list[tuple[ForkOrder, Callable[[], None]]] = []
+
+
+def before_fork(hold: Callable[[], None], order: ForkOrder) -> None:
+    """Call ``hold`` before each fork, in its order; of those of one order the last to be given is called first."""
+    _holds.insert(0, (order, hold))
+
+
+def _hold_all() -> None:
+    interruption = None
+    for _, hold in sorted(_holds, key=itemgetter(0)):
+        try:
+            hold()
+        except BaseException as raised:  # noqa: BLE001 - of a signal handler: the others are to be held even so
+            interruption = raised
+    if interruption is not None:
+        raise interruption
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all)
+
+
 class ForkGate:
     """A re-entrant lock that forks wait for, for a second unless told otherwise, and that is new in every child.
 
@@ -43,6 +78,7 @@ class ForkGate:
 
     Args:
         wait_seconds: For how long forks wait, at least a second.
+        order: When a fork takes it.
 
     Attributes:
         lock: To hold in a ``with``. No signal handler can come between its being taken and the block, as it could in an
@@ -51,11 +87,12 @@ class ForkGate:
 
     lock: Any
 
-    def __init__(self, wait_seconds: float = 0.0) -> None:
+    def __init__(self, wait_seconds: float = 0.0, order: ForkOrder = ForkOrder.WORKING) -> None:
         self._wait_seconds = wait_seconds
         self._renew()
+        before_fork(self._hold, order)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._hold, after_in_parent=self.release, after_in_child=self._renew)
+            os.register_at_fork(after_in_parent=self.release, after_in_child=self._renew)
 
     def acquire(self, timeout: float = -1) -> bool:
         """Take it, as ``threading.RLock`` does, for those who cannot wait for ever."""

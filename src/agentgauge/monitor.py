@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from agentgauge.collectors.targets import TargetsCollector
 from agentgauge.config import Config, is_disabled
 from agentgauge.errors import ConfigurationError, contain_internal_errors
-from agentgauge.fork_gate import LOADING, ForkGate, load, process_mark
+from agentgauge.fork_gate import LOADING, ForkGate, ForkOrder, load, process_mark
 from agentgauge.limits import log_unobeyed, refuse_misspelt
 from agentgauge.pages import Pages
 from agentgauge.prices import Prices, read_table
@@ -263,7 +263,7 @@ class Monitor:
 
 
 # Re-entrant: a signal handler may call stop() while the same thread is in start() or stop().
-_gate = ForkGate()  # new in a child: another thread of the parent may have held it
+_gate = ForkGate(order=ForkOrder.STARTING)  # new in a child: another thread of the parent may have held it
 _running: Monitor | None = None
 
 

@@ -333,6 +333,7 @@ def test_a_duration_with_a_sign_is_told_to_go_without(words, program):
     ("words", "told"),
     [
         ("explain --window -30m", "--window '-30m': a duration is that long ago and has no sign, say --window 30m"),
+        ("explain --since -5", "--since '5' is no duration: give one with a unit, such as"),
         ("compare --before -5h/3h --after 1h/now", "--before '-5h': a duration is that long ago and has no sign"),
         (f"compare --before {BEGIN}/{BEGIN + 3600} --after -1h/now", "--after '-1h': a duration is that long ago"),
         ("forecast --horizon -6h", "--horizon '-6h' is no duration: give one, such as"),

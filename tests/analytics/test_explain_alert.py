@@ -22,6 +22,11 @@ def test_labels_that_are_none_leave_all_that_people_feel_to_explain(labels):
     assert (found.name, found.labels) == ("", {})
 
 
+def test_a_label_without_a_value_is_none_as_in_prometheus():
+    found = window_of_alert({"labels": {"alertname": "Slow", "job": "swarm", "agent_task": ""}, "startsAt": NOW - 600}, now=NOW)
+    assert (found.name, found.labels) == ("Slow", {"job": "swarm"})
+
+
 def test_the_window_begins_before_the_alert_and_ends_with_it():
     alert = {"labels": LABELS, "startsAt": "2023-11-14T22:13:20.000Z", "endsAt": "2023-11-14T22:43:20Z"}
     found = window_of_alert(alert, now=NOW)
@@ -51,7 +56,7 @@ def test_of_what_prometheus_shows_the_first_that_fires_is_taken():
     assert found.window.end == NOW // 30 * 30
 
 
-@pytest.mark.parametrize("start", [None, "yesterday", NOW + 1, 0, float("nan")])
+@pytest.mark.parametrize("start", [None, "yesterday", NOW + 1, 0, True, float("nan")])
 def test_an_alert_without_a_start_before_now_is_refused(start):
     with pytest.raises(ConfigurationError, match="startsAt"):
         window_of_alert({"labels": LABELS, "startsAt": start}, now=NOW)

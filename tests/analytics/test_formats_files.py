@@ -94,7 +94,7 @@ def test_auto_goes_by_the_ending_when_saving_and_by_the_content_when_loading(tmp
     assert told(loaded(tmp_path / "other.txt")) == {"latency": [(1.0, 2.5), (2.0, 0.0)]}
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.CSV.gz", "a.parquet", "a.yaml", "a.zip"])
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV.gz", "a.parquet", "a.yaml", "a.zip", "a.tgz", "a.jpeg"])
 def test_an_ending_that_means_another_format_is_refused_unless_the_format_is_said(tmp_path, name):
     with pytest.raises(ConfigurationError, match=r"let the name end in \.json, \.db or \.pickle, or say format_type="):
         made().save(tmp_path / name)

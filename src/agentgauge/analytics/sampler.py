@@ -24,7 +24,7 @@ from agentgauge.catalogue.analytics import (
     SWEEP_OUTCOMES,
 )
 from agentgauge.errors import AgentgaugeError, HistoryError, contain_internal_errors, report_internal_error
-from agentgauge.fork_gate import ForkGate, process_mark
+from agentgauge.fork_gate import ForkGate, ForkOrder, process_mark
 from agentgauge.recording.cells import ABSENT
 from agentgauge.recording.default import default_recorder
 
@@ -58,7 +58,8 @@ _GAUGES = (HISTORY_MEMORY_ONLY, HISTORY_SERIES, HISTORY_SIZE, HISTORY_LAST_WRITE
 
 # A child that is forked while another thread is in SQLite finds locks of the library taken for ever, its own use of it included.
 _writing = ForkGate()
-_logging = ForkGate()  # a child that is forked while a line is written could never take the lock of the log's file
+# a child that is forked while a line is written could never take the lock of the log's file
+_logging = ForkGate(order=ForkOrder.LOGGING)
 _running: set[Sampler] = set()  # a child keeps what it inherits: to close a connection of its parent's could harm the file
 
 

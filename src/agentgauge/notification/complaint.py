@@ -6,14 +6,15 @@ import contextlib
 import logging
 import time
 
-from agentgauge.fork_gate import ForkGate
+from agentgauge.fork_gate import ForkGate, ForkOrder
 
 __all__ = ["Complaint"]
 
 _logger = logging.getLogger("agentgauge.notification")
 _INTERVAL_SECONDS = 60.0
 _WAIT_SECONDS = 1.0
-_logging = ForkGate()  # a child that is forked while a line is written could never take the lock of the log's file
+# a child that is forked while a line is written could never take the lock of the log's file
+_logging = ForkGate(order=ForkOrder.LOGGING)
 
 
 class Complaint:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 from agentgauge.errors import ConfigurationError
-from agentgauge.fork_gate import ForkGate
+from agentgauge.fork_gate import ForkGate, ForkOrder
 from agentgauge.notification.alerts import Event
 from agentgauge.notification.delivery import Delivery
 from agentgauge.notification.destination import Destination
@@ -25,7 +25,8 @@ __all__ = ["LogDestination"]
 
 _LEVELS: Mapping[str, int] = MappingProxyType({"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR})
 _WAIT_SECONDS = 1.0
-_logging = ForkGate()  # a child that is forked while a line is written could never take the lock of the log's file
+# a child that is forked while a line is written could never take the lock of the log's file
+_logging = ForkGate(order=ForkOrder.LOGGING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

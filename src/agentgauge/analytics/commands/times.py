@@ -57,6 +57,7 @@ def as_time(option: str, text: str, *, now: float, before: float | None = None) 
     if given.lower() == "now":
         return now
     if re.match(r"-\d", given):
+        as_duration(option, given[1:])  # or the advice would be none
         raise ConfigurationError(f"{option} {text!r}: a duration is that long ago and has no sign, say {option} {given[1:]}")
     if re.match(r"\d{4}-\d\d", given):
         return _instant(option, given)

@@ -46,7 +46,9 @@ def window_of_alert(alert: Mapping[str, Any], *, now: float, lead_seconds: float
     """
     one = first_alert(alert)
     told_labels = one.get("labels")
-    labels = {str(name): str(value) for name, value in told_labels.items()} if isinstance(told_labels, dict) else {}
+    labels = (
+        {str(name): str(value) for name, value in told_labels.items() if value != ""} if isinstance(told_labels, dict) else {}
+    )
     name = labels.pop("alertname", "")
     told = one.get("startsAt", one.get("activeAt"))
     began, ended = _unix(told), _unix(one.get("endsAt"))
@@ -79,7 +81,7 @@ def _state(alert: Mapping[str, Any]) -> object:
 
 def _unix(value: Any) -> float | None:
     """Return the Unix time that a value says; None where it says none, as Alertmanager's year 1 does for what has not ended."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) and value > 0 else None
     try:
         at = dt.datetime.fromisoformat(str(value))

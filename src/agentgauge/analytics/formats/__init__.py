@@ -30,7 +30,8 @@ MOST_BYTES = 1 << 28
 _FORMATS = ("auto", "json", "sqlite", "pickle")
 _BY_ENDING = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".pickle": "pickle", ".pkl": "pickle"}
 _FOREIGN = re.compile(
-    r"\.(csv|tsv|xml|ya?ml|toml|parquet|feather|arrow|avro|npy|npz|h5|hdf5|xlsx?|html?|md|pdf|png|svg|jsonl|ndjson|zip|tar|bz2|xz|zst)"
+    r"\.(csv|tsv|xml|ya?ml|toml|parquet|feather|arrow|avro|npy|npz|h5|hdf5|xlsx?|ods|docx?|html?|md|pdf|png|gif|jpe?g|webp|svg"
+    r"|jsonl|ndjson|zip|tar|tgz|bz2|xz|zst|7z|rar)"
 )
 """Endings that mean a format that is none of ours: who reads the file would take it for that."""
 _GZIP_MAGIC = b"\x1f\x8b"

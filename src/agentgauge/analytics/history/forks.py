@@ -9,6 +9,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentgauge.fork_gate import ForkOrder, before_fork
+
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
@@ -102,4 +104,5 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    before_fork(_before, ForkOrder.HISTORY)
+    os.register_at_fork(after_in_parent=_after_in_parent, after_in_child=_after_in_child)
