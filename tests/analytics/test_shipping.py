@@ -122,6 +122,52 @@ def test_a_history_that_the_program_closes_at_its_end_has_the_points_before(tmp_
             assert history.metrics() == ["depth"]
 
 
+def threads():
+    return {one for one in threading.enumerate() if one.name == "agentgauge-analytics"}
+
+
+def test_all_that_is_for_one_history_is_written_by_one_thread_which_ends_with_the_last_of_it():
+    before, store = threads(), MadeStore()
+    analytics = [BaseAnalytics(str(number), history=store, write_interval_seconds=3600) for number in range(90)]
+    for one in analytics:
+        one.record_metric("depth", 1.0)
+    [thread] = threads() - before
+    del analytics[1:], one
+    gc.collect()
+    analytics += [BaseAnalytics("late", history=store, write_interval_seconds=3600)]
+    analytics[1].record_metric("depth", 1.0)
+    assert threads() - before == {thread}
+    del analytics
+    gc.collect()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+    again = BaseAnalytics(history=store)
+    again.record_metric("depth", 1.0)
+    assert len(threads() - before) == 1
+
+
+def test_a_history_that_hangs_holds_up_no_other():
+    hangs, let_go, written = threading.Event(), threading.Event(), threading.Event()
+
+    class Hanging:
+        def write_points(self, *_):
+            hangs.set()
+            let_go.wait(PATIENCE_SECONDS)
+
+    class Well:
+        def write_points(self, *_):
+            written.set()
+
+    analytics = [BaseAnalytics(history=history, write_interval_seconds=0.01) for history in (Hanging(), Well())]
+    try:
+        analytics[0].record_metric("depth", 1.0)
+        assert hangs.wait(PATIENCE_SECONDS)
+        analytics[1].record_metric("depth", 1.0)
+        assert written.wait(PATIENCE_SECONDS)
+    finally:
+        let_go.set()
+
+
 def test_the_thread_ends_with_the_object_however_long_it_was_to_wait():
     before = set(threading.enumerate())
     analytics = BaseAnalytics(history=MadeStore(), write_interval_seconds=3600)

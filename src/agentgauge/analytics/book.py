@@ -311,7 +311,7 @@ class Book:
             return
         self._process = process_mark()
         with contain_internal_errors("analytics"):  # flush() does the same
-            start_shipping(self, self._write_interval_seconds)
+            start_shipping(self, self._history, self._write_interval_seconds)
 
     def leave_to_parent(self) -> None:
         """Forget what waits for the history: it is for the process that recorded it to write."""

@@ -1,4 +1,4 @@
-"""The threads by which what analytics objects recorded goes to their histories."""
+"""The threads by which what analytics objects recorded goes to their histories: one for each history."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import threading
 import time
 import weakref
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from agentgauge.errors import contain_internal_errors
-from agentgauge.fork_gate import process_mark
+from agentgauge.fork_gate import ForkGate, process_mark
 
 __all__ = ["start_shipping"]
 
 _EXIT_SECONDS = 1.0
+
+_joining = ForkGate()  # held where a book comes to a ship, and where a ship ends since it has none
 
 
 class Book(Protocol):
@@ -25,64 +27,97 @@ class Book(Protocol):
         """Write what it has, and return how many points that took."""
 
 
-class _Ship(NamedTuple):
-    thread: threading.Thread
-    wake: SimpleQueue[None]
-    process: tuple[int, int]
+class _Ship:
+    """The thread of one history, and whose points it writes."""
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+        self.intervals: dict[weakref.ref[Book], float] = {}  # of the books that are alive
+        self.wake: SimpleQueue[None] = SimpleQueue()
+        self.ending: SimpleQueue[_Ship | None] | None = None  # set where the program ends: it hears of each book, then of the end
+        self.thread = threading.Thread(target=self._run, name="agentgauge-analytics", daemon=True)
+
+    def add(self, book: Book, interval_seconds: float) -> None:
+        intervals, wake = self.intervals, self.wake
+
+        def leave(reference: weakref.ref[Book]) -> None:
+            intervals.pop(reference, None)
+            wake.put(None)
+
+        intervals[weakref.ref(book, leave)] = interval_seconds
+        wake.put(None)
+        if self.thread.ident is None:
+            self.thread.start()
+
+    def _run(self) -> None:
+        due: dict[weakref.ref[Book], float] = {}
+        while self.ending is None and not self._is_over():
+            intervals = self.intervals.copy()
+            due = {reference: due.get(reference) or _next(interval) for reference, interval in intervals.items()}
+            for reference in [reference for reference, at in due.items() if at <= time.monotonic()]:
+                if self.ending is None:
+                    _write(reference)
+                    due[reference] = _next(intervals[reference])
+            pause = min(due.values(), default=0.0) - time.monotonic()
+            with contextlib.suppress(Empty):
+                self.wake.get(timeout=max(0.0, pause))
+                while True:
+                    self.wake.get_nowait()
+        if self.ending is not None:
+            for reference in self.intervals.copy():
+                _write(reference)
+                self.ending.put(None)
+            self.ending.put(self)
+
+    def _is_over(self) -> bool:
+        with _joining.lock:
+            if not self.intervals:
+                _ships.pop(self.key, None)
+            return not self.intervals
 
 
-_ships: dict[weakref.ref[Book], _Ship] = {}  # of the books that are alive
+_ships: dict[tuple[object, ...], _Ship] = {}  # by the history, which its books keep, and the process
 
 
-def start_shipping(book: Book, interval_seconds: float) -> None:
+def start_shipping(book: Book, history: object, interval_seconds: float) -> None:
     """Write a book's points to its history from time to time, for as long as the book lives, and when the program exits.
 
     Disks that hang hold up the exit for a second, however many books wait for them.
+
+    Raises:
+        RuntimeError: No thread can be started now; the points are written at the exit, if one can be then.
     """
-    wake: SimpleQueue[None] = SimpleQueue()
-
-    def end(reference: weakref.ref[Book]) -> None:
-        _ships.pop(reference, None)
-        wake.put(None)
-
-    reference = weakref.ref(book, end)
-    thread = threading.Thread(
-        target=_write_for, args=(reference, interval_seconds, wake), name="agentgauge-analytics", daemon=True
-    )
-    _ships[reference] = _Ship(thread, wake, process_mark())
     atexit.unregister(_write_last)
     atexit.register(_write_last)  # now: it is to come before what the program registered earlier, such as the history's end
-    thread.start()
-
-
-def _write_for(reference: weakref.ref[Book], interval_seconds: float, wake: SimpleQueue[None]) -> None:
-    is_last = False
-    while not is_last:
-        try:
-            wake.get(timeout=interval_seconds)
-        except Empty:
-            pass
-        else:
-            is_last = True
-        if reference() is None:
-            return
-        _write(reference)
+    with _joining.lock:
+        key = (id(history), process_mark())
+        _ships.setdefault(key, _Ship(key)).add(book, interval_seconds)
 
 
 def _write_last() -> None:
     """Let all write at once, and wait until a second has passed in which none was done."""
-    ships = [ship for ship in list(_ships.values()) if ship.process == process_mark()]
-    for ship in ships:
-        ship.wake.put(None)
+    ending: SimpleQueue[_Ship | None] = SimpleQueue()
+    with _joining.lock:
+        at_work = {ship for ship in _ships.values() if ship.key[1] == process_mark()}
+        for ship in at_work:
+            ship.ending = ending
+            ship.wake.put(None)
+    for ship in [*at_work]:
         if ship.thread.ident is None:  # it could not be started, and here nothing may be written: a disk that hangs has no end
             with contextlib.suppress(RuntimeError):
                 ship.thread.start()
-    until = time.monotonic() + _EXIT_SECONDS
-    for ship in ships:
-        if ship.thread.ident is not None:
-            ship.thread.join(max(0.0, until - time.monotonic()))
-            if not ship.thread.is_alive():
-                until = time.monotonic() + _EXIT_SECONDS
+        if ship.thread.ident is None:
+            at_work.discard(ship)
+    with contextlib.suppress(Empty):
+        while at_work:
+            done = ending.get(timeout=_EXIT_SECONDS)
+            if done is not None:
+                at_work.discard(done)
+
+
+def _next(interval_seconds: float) -> float:
+    """Return when an interval ends: those that are as long end together, so that the thread wakes up once for all."""
+    return (time.monotonic() // interval_seconds + 1) * interval_seconds
 
 
 def _write(reference: weakref.ref[Book]) -> None:
