@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from enum import IntEnum
+from functools import partial
 from importlib import import_module
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def before_fork(hold: Callable[[], None], order: ForkOrder) -> None:
     _holds.insert(0, (order, hold))
 
 
-def _hold_all() -> None:
+def _hold_all(order: ForkOrder) -> None:
     interruption = None
-    for _, hold in sorted(_holds, key=itemgetter(0)):
+    for hold in [hold for its_order, hold in _holds.copy() if its_order is order]:
         try:
             hold()
         except BaseException as raised:  # noqa: BLE001 - of a signal handler: the others are to be held even so
@@ -68,7 +68,8 @@ def _hold_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_all)
+    for _order in reversed(ForkOrder):  # a hook for each: of one that a signal handler raises into nothing is held
+        os.register_at_fork(before=partial(_hold_all, _order))
 
 
 class ForkGate:
@@ -90,9 +91,9 @@ class ForkGate:
     def __init__(self, wait_seconds: float = 0.0, order: ForkOrder = ForkOrder.WORKING) -> None:
         self._wait_seconds = wait_seconds
         self._renew()
-        before_fork(self._hold, order)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_parent=self.release, after_in_child=self._renew)
+            before_fork(self._hold, order)  # last: another thread may fork in between, and what it holds it must give back
 
     def acquire(self, timeout: float = -1) -> bool:
         """Take it, as ``threading.RLock`` does, for those who cannot wait for ever."""

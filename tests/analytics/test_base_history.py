@@ -18,8 +18,7 @@ from agentgauge.analytics.frames import Grid
 from agentgauge.analytics.history import History
 from agentgauge.errors import HistoryError
 from agentgauge.testing import FakeClock
-
-PATIENCE_SECONDS = 60.0
+from waited import wait_until
 
 
 class Shelf:
@@ -32,13 +31,6 @@ class Shelf:
         if self.is_full or metric == self.refused_metric:
             raise HistoryError("the disk is full")
         self.written += [(metric, labels, at, value) for at, value in zip(times, values, strict=True)]
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def made(shelf, **settings):

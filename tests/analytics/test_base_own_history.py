@@ -23,10 +23,9 @@ from agentgauge.analytics.sampler import Sampler
 from agentgauge.errors import HistoryError
 from agentgauge.testing import reraise_internal_errors
 from made_store import MadeStore
+from waited import PATIENCE_SECONDS, wait_until
 
 HOUR = 3600.0
-PATIENCE_SECONDS = 60.0
-
 PROGRAM = """
 import sys, time
 import agentgauge
@@ -126,13 +125,6 @@ def sampler(tmp_path, store):
         assert first.is_asked.wait(PATIENCE_SECONDS)  # nothing is swept from now on, unless a test does it
         yield made
         made.stop()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_what_a_flush_returned_from_is_in_the_history_and_there_once(sampler, store):

@@ -158,7 +158,8 @@ def test_an_empty_time_is_no_default(option, told, day):
 
 
 def test_a_step_that_makes_more_points_than_anybody_waits_for_is_refused(told, day):
-    assert "--step 10 ms cuts 24 h into" in told("report", "--source", str(day.path), "--step", "10ms")
+    said = told("report", "--source", str(day.path), "--until", str(day.end), "--step", "10ms")
+    assert "--step 10 ms cuts 24 h into" in said
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------------

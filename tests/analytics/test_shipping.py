@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
+from agentgauge.analytics import shipping
 from agentgauge.analytics.base import BaseAnalytics
 from agentgauge.analytics.history import History
 from made_store import MadeStore
-
-PATIENCE_SECONDS = 60.0
+from waited import PATIENCE_SECONDS, wait_until
 
 # The writer's own connection hangs within SQLite, with all that SQLite holds then: as it does where a disk never answers.
 HANGING = """
@@ -166,6 +166,95 @@ def test_a_history_that_hangs_holds_up_no_other():
         assert written.wait(PATIENCE_SECONDS)
     finally:
         let_go.set()
+
+
+def test_a_signal_handler_that_records_while_the_thread_is_being_started_starts_no_other(monkeypatch):
+    store, start, starts = MadeStore(), threading.Thread.start, []
+    analytics = [BaseAnalytics(name, history=store, write_interval_seconds=0.01) for name in ("program", "handler")]
+
+    def interrupted(thread):
+        starts.append(thread.name)
+        if len(starts) == 1:
+            analytics[1].record_metric("depth", 1.0)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    analytics[0].record_metric("depth", 1.0)
+    assert starts == ["agentgauge-analytics"]
+    wait_until(lambda: {labels["analytics"] for _, labels, _, _ in store.points} == {"program", "handler"})
+
+
+def test_a_history_that_raises_what_is_no_exception_is_written_to_again(monkeypatch):
+    told, written = [], threading.Event()
+
+    class Odd:
+        def write_points(self, *_):
+            if not told:
+                raise KeyboardInterrupt
+            written.set()
+
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    odd = Odd()
+    analytics = [BaseAnalytics(name, history=odd, write_interval_seconds=0.01) for name in ("first", "second")]
+    analytics[0].record_metric("depth", 1.0)
+    wait_until(lambda: told)
+    analytics[1].record_metric("depth", 1.0)
+    assert written.wait(PATIENCE_SECONDS)
+    assert told[0].exc_type is KeyboardInterrupt
+    assert "agentgauge-analytics" in told[0].thread.name
+    told.clear()  # what the thread was told of it, and keeps, has the object
+
+
+def test_at_the_end_each_write_counts_as_progress_the_one_that_is_under_way_too(monkeypatch):
+    """Else a disk that takes most of a second for each would not get the rest."""
+    told, begun, let_go = [], threading.Event(), threading.Event()
+
+    class Told(shipping.SimpleQueue):
+        def put(self, one):
+            told.append(one)
+            super().put(one)
+
+    class Slow:
+        def write_points(self, _metric, labels, _times, _values):
+            begun.set()
+            assert let_go.wait(PATIENCE_SECONDS)
+            told.append(dict(labels)["analytics"])
+
+    monkeypatch.setattr(shipping, "_ships", {})
+    monkeypatch.setattr(shipping, "_EXIT_SECONDS", PATIENCE_SECONDS)
+    slow = Slow()
+    analytics = [BaseAnalytics(name, history=slow, write_interval_seconds=0.01) for name in "abc"]
+    analytics[0].record_metric("depth", 1.0)
+    assert begun.wait(PATIENCE_SECONDS)
+    for one in analytics[1:]:
+        one.record_metric("depth", 1.0)
+    [ship] = shipping._ships.values()
+    monkeypatch.setattr(shipping, "SimpleQueue", Told)
+    at_the_end = threading.Thread(target=shipping._write_last)
+    at_the_end.start()
+    wait_until(lambda: ship.ending is not None)
+    let_go.set()
+    at_the_end.join(PATIENCE_SECONDS)
+    assert told == ["a", None, None, "b", None, "c", None, ship]
+
+
+GOES_ON = """
+import atexit, sys
+from agentgauge.analytics.base import BaseAnalytics
+from agentgauge.analytics.history import History
+
+history = History(sys.argv[1])
+for metric in ("depth", "width"):
+    analytics = BaseAnalytics(metric, history=history)
+    analytics.record_metric(metric, 1.0)
+    atexit._run_exitfuncs()  # as what embeds Python does, and goes on
+"""
+
+
+def test_what_is_recorded_after_the_exit_functions_have_run_is_written_too(tmp_path):
+    assert run(GOES_ON, tmp_path / "h").returncode == 0
+    with History(tmp_path / "h", is_read_only=True) as history:
+        assert history.metrics() == ["depth", "width"]
 
 
 def test_the_thread_ends_with_the_object_however_long_it_was_to_wait():

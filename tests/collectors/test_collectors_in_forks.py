@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from nvml_driver import FakeDriver, Gpu
 
 from agentgauge import fork_gate
 from agentgauge.collectors.gpu import GpuCollector
-from agentgauge.fork_gate import ForkGate, process_mark
+from agentgauge.fork_gate import ForkGate, ForkOrder, process_mark
 
 
 @pytest.fixture
@@ -66,6 +67,24 @@ def test_forks_wait_once_for_a_lock_that_hangs_and_again_when_it_has_been_free(g
     end = hang()
     assert waits(gate) >= 0.5
     end()
+
+
+def test_a_handler_that_raises_while_a_fork_takes_a_lock_leaves_it_without_that_one_alone(monkeypatch):
+    taken = []
+
+    def interrupted():
+        taken.append("interrupted")
+        raise TimeoutError
+
+    monkeypatch.setattr(fork_gate, "_holds", [])
+    for name, order in (("first", ForkOrder.WORKING), ("log", ForkOrder.LOGGING), ("start", ForkOrder.STARTING)):
+        fork_gate.before_fork(functools.partial(taken.append, name), order)
+    fork_gate.before_fork(interrupted, ForkOrder.WORKING)
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    assert in_child(lambda: 1) == 1
+    assert taken == ["start", "interrupted", "first", "log"]
+    assert [one.exc_type for one in told] == [TimeoutError]
 
 
 def test_a_child_waits_for_its_own_forks_whatever_hung_in_its_parent(gate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import sys
 import threading
 import time
 import weakref
@@ -36,6 +37,7 @@ class _Ship:
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.ending: SimpleQueue[_Ship | None] | None = None  # set where the program ends: it hears of each book, then of the end
         self.thread = threading.Thread(target=self._run, name="agentgauge-analytics", daemon=True)
+        self._is_started = False
 
     def add(self, book: Book, interval_seconds: float) -> None:
         intervals, wake = self.intervals, self.wake
@@ -46,8 +48,13 @@ class _Ship:
 
         intervals[weakref.ref(book, leave)] = interval_seconds
         wake.put(None)
-        if self.thread.ident is None:
-            self.thread.start()
+        if not self._is_started:  # nor is it being started, by what a signal handler has interrupted
+            self._is_started = True
+            try:
+                self.thread.start()
+            except RuntimeError:
+                self._is_started = False
+                raise
 
     def _run(self) -> None:
         due: dict[weakref.ref[Book], float] = {}
@@ -56,7 +63,7 @@ class _Ship:
             due = {reference: due.get(reference) or _next(interval) for reference, interval in intervals.items()}
             for reference in [reference for reference, at in due.items() if at <= time.monotonic()]:
                 if self.ending is None:
-                    _write(reference)
+                    self._write(reference)
                     due[reference] = _next(intervals[reference])
             pause = min(due.values(), default=0.0) - time.monotonic()
             with contextlib.suppress(Empty):
@@ -65,15 +72,26 @@ class _Ship:
                     self.wake.get_nowait()
         if self.ending is not None:
             for reference in self.intervals.copy():
-                _write(reference)
-                self.ending.put(None)
+                self._write(reference)
             self.ending.put(self)
+
+    def _write(self, reference: weakref.ref[Book]) -> None:
+        book = reference()  # and nobody else may have it when this returns
+        if book is not None:
+            try:
+                with contain_internal_errors("analytics"):
+                    book.write()
+            except BaseException:  # noqa: BLE001 - of a history of the program's: the thread has other books
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        if self.ending is not None:
+            self.ending.put(None)
 
     def _is_over(self) -> bool:
         with _joining.lock:
-            if not self.intervals:
-                _ships.pop(self.key, None)
-            return not self.intervals
+            is_over = not self.intervals
+            if is_over and _ships.get(self.key) is self:
+                del _ships[self.key]
+            return is_over
 
 
 _ships: dict[tuple[object, ...], _Ship] = {}  # by the history, which its books keep, and the process
@@ -102,6 +120,7 @@ def _write_last() -> None:
         for ship in at_work:
             ship.ending = ending
             ship.wake.put(None)
+        _ships.clear()  # whatever is recorded from now on has a thread of its own
     for ship in [*at_work]:
         if ship.thread.ident is None:  # it could not be started, and here nothing may be written: a disk that hangs has no end
             with contextlib.suppress(RuntimeError):
@@ -118,10 +137,3 @@ def _write_last() -> None:
 def _next(interval_seconds: float) -> float:
     """Return when an interval ends: those that are as long end together, so that the thread wakes up once for all."""
     return (time.monotonic() // interval_seconds + 1) * interval_seconds
-
-
-def _write(reference: weakref.ref[Book]) -> None:
-    book = reference()  # and nobody else may have it when this returns
-    if book is not None:
-        with contain_internal_errors("analytics"):
-            book.write()

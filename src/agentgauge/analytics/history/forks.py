@@ -104,5 +104,5 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    before_fork(_before, ForkOrder.HISTORY)
     os.register_at_fork(after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    before_fork(_before, ForkOrder.HISTORY)
