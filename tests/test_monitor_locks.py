@@ -25,6 +25,16 @@ for _ in range(1000):
 print(monitor.url, sorted(names & {"Sweep", "TargetsCollector"}), agentgauge.start(port=0).url is not None)
 """
 
+THE_CHILD_STARTS = """
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if agentgauge.start(port=0).url else 1)
+_, status = os.waitpid(child, 0)
+starting.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+
 FORKED_WHILE_ANOTHER_THREAD_IMPORTS = """
 import os, signal, sys, threading, agentgauge
 from agentgauge import fork_gate
@@ -41,13 +51,6 @@ sys.meta_path.insert(0, Slow())
 starting = threading.Thread(target=lambda: agentgauge.start(port=0))
 starting.start()
 Slow.importing.wait(60)
-child = os.fork()
-if child == 0:
-    signal.alarm(60)
-    os._exit(0 if agentgauge.start(port=0).url else 1)
-_, status = os.waitpid(child, 0)
-starting.join()
-print(os.waitstatus_to_exitcode(status))
 """
 
 
@@ -63,7 +66,7 @@ def test_stop_in_a_signal_handler_ends_where_its_thread_holds_the_registrys_lock
 
 @pytest.mark.parametrize("module", ["agentgauge.monitor", "prometheus_client", "agentgauge.exposition.server"])
 def test_a_fork_while_another_thread_is_in_its_first_start_leaves_a_child_that_can_start(module):
-    result = run(FORKED_WHILE_ANOTHER_THREAD_IMPORTS, module)
+    result = run(FORKED_WHILE_ANOTHER_THREAD_IMPORTS + THE_CHILD_STARTS, module)
     assert (result.stdout, result.stderr) == ("0\n", "")
 
 
@@ -86,19 +89,12 @@ os.register_at_fork(before=forking.set)
 starting = threading.Thread(target=lambda: agentgauge.start(port=0, collectors=(), history_file=sys.argv[1]))
 starting.start()
 opening.wait(60)
-child = os.fork()
-if child == 0:
-    signal.alarm(60)
-    os._exit(0 if agentgauge.start(port=0).url else 1)
-_, status = os.waitpid(child, 0)
-starting.join()
-print(os.waitstatus_to_exitcode(status))
 """
 
 
 def test_a_fork_while_another_thread_starts_with_a_history_waits_for_it(tmp_path):
     """What it holds meanwhile is nothing that the other waits for; else it would give up, and the child find half a monitor."""
-    result = run(FORKED_WHILE_ANOTHER_THREAD_OPENS_A_HISTORY, str(tmp_path / "h"))
+    result = run(FORKED_WHILE_ANOTHER_THREAD_OPENS_A_HISTORY + THE_CHILD_STARTS, str(tmp_path / "h"))
     assert (result.stdout, result.stderr) == ("0\n", "")
 
 

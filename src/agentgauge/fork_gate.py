@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from enum import IntEnum
+from enum import Enum
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)  # first of all: what others do there may ask
 
 
-class ForkOrder(IntEnum):
+class ForkOrder(Enum):
     """What a fork takes before what: whoever has a lock may wait for later ones, so who has a later one may not wait for it."""
 
     STARTING = 0
@@ -48,17 +48,17 @@ class ForkOrder(IntEnum):
     LOGGING = 3
 
 
-_holds: list[tuple[ForkOrder, Callable[[], None]]] = []
+_holds: dict[ForkOrder, list[Callable[[], None]]] = {order: [] for order in ForkOrder}
 
 
 def before_fork(hold: Callable[[], None], order: ForkOrder) -> None:
     """Call ``hold`` before each fork, in its order; of those of one order the last to be given is called first."""
-    _holds.insert(0, (order, hold))
+    _holds[order].insert(0, hold)
 
 
-def _hold_all(order: ForkOrder) -> None:
+def _hold_all_of(order: ForkOrder) -> None:
     interruption = None
-    for hold in [hold for its_order, hold in _holds.copy() if its_order is order]:
+    for hold in _holds[order].copy():
         try:
             hold()
         except BaseException as raised:  # noqa: BLE001 - of a signal handler: the others are to be held even so
@@ -69,7 +69,7 @@ def _hold_all(order: ForkOrder) -> None:
 
 if hasattr(os, "register_at_fork"):
     for _order in reversed(ForkOrder):  # a hook for each: of one that a signal handler raises into nothing is held
-        os.register_at_fork(before=partial(_hold_all, _order))
+        os.register_at_fork(before=partial(_hold_all_of, _order))
 
 
 class ForkGate:

@@ -258,10 +258,10 @@ def test_what_is_recorded_after_the_exit_functions_have_run_is_written_too(tmp_p
 
 
 def test_the_thread_ends_with_the_object_however_long_it_was_to_wait():
-    before = set(threading.enumerate())
+    before = threads()
     analytics = BaseAnalytics(history=MadeStore(), write_interval_seconds=3600)
     analytics.record_metric("depth", 1.0)
-    [thread] = [one for one in set(threading.enumerate()) - before if one.name == "agentgauge-analytics"]
+    [thread] = threads() - before
     del analytics
     gc.collect()
     thread.join(PATIENCE_SECONDS)

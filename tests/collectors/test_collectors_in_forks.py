@@ -76,7 +76,7 @@ def test_a_handler_that_raises_while_a_fork_takes_a_lock_leaves_it_without_that_
         taken.append("interrupted")
         raise TimeoutError
 
-    monkeypatch.setattr(fork_gate, "_holds", [])
+    monkeypatch.setattr(fork_gate, "_holds", {order: [] for order in ForkOrder})
     for name, order in (("first", ForkOrder.WORKING), ("log", ForkOrder.LOGGING), ("start", ForkOrder.STARTING)):
         fork_gate.before_fork(functools.partial(taken.append, name), order)
     fork_gate.before_fork(interrupted, ForkOrder.WORKING)
@@ -85,6 +85,22 @@ def test_a_handler_that_raises_while_a_fork_takes_a_lock_leaves_it_without_that_
     assert in_child(lambda: 1) == 1
     assert taken == ["start", "interrupted", "first", "log"]
     assert [one.exc_type for one in told] == [TimeoutError]
+
+
+def test_a_gate_is_given_back_before_it_is_taken_since_another_thread_may_fork_while_it_is_made(monkeypatch):
+    register, taken = os.register_at_fork, []
+
+    def fork_in_between(**hooks):
+        register(**hooks)
+        assert in_child(lambda: 1) == 1
+        taken.append(len(fork_gate._holds[ForkOrder.WORKING]))
+
+    monkeypatch.setattr(fork_gate, "_holds", {order: [] for order in ForkOrder})
+    monkeypatch.setattr(os, "register_at_fork", fork_in_between)
+    gate = ForkGate()
+    assert taken == [0], "no fork takes what none would give back"
+    assert in_child(lambda: 1) == 1
+    assert not gate.lock._is_owned()
 
 
 def test_a_child_waits_for_its_own_forks_whatever_hung_in_its_parent(gate):
